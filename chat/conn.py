@@ -1,0 +1,251 @@
+"""A member's connection: what anybody's transport has to be able to do, and what a fast one can do besides.
+
+Three blocking methods (`Conn`) are enough for a transport; it is then given a reader and a writer greenlet
+(`GreenletConn`).  These cost 10 KB a member and half of the throughput, so a transport that can write without blocking is
+a `DirectConn`: the channel writes to it straight from the fan-out, and it needs no greenlet at all.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
+
+import gevent
+from gevent.event import Event as Flag
+from gevent.queue import Queue
+
+from chat.closing import GONE, CloseCode, Closing
+from chat.errors import ConnEOF, SlowConsumer, TestTimeout
+from chat.format import LINES, Format
+from chat.wire import Publish, Request
+
+OnMessage: TypeAlias = Callable[[Request], None]
+OnGone: TypeAlias = Callable[[Closing], None]
+
+
+CLOSE_DEADLINE: Final = 5.0  # seconds for what is still queued when a connection is closed
+
+
+class Conn(ABC):
+    """One connection of one user to one channel.  Subclasses need not call `__init__`."""
+
+    @abstractmethod
+    def recv(self) -> str:
+        """Return the next message of the user.  Blocks.
+
+        Raises: ConnEOF at the end; any other exception counts as gone too.
+        """
+
+    @abstractmethod
+    def send_str(self, msg: str) -> None:
+        """Send one message; "" probes whether the other end still lives.  May block; any exception counts as gone."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it, and wake a blocked `recv`.  Idempotent."""
+
+
+class DirectConn(Conn):
+    """A connection that can be written to without blocking."""
+
+    @property
+    @abstractmethod
+    def format(self) -> Format:
+        """How events look on this wire; the same object for all connections that look alike."""
+
+    @abstractmethod
+    def start(self, on_message: OnMessage, on_gone: OnGone) -> None:
+        """Begin to read.  Never yields.
+
+        `on_message` is called for each request, in order, and never blocks; so it may be called in the hub.  `on_gone` is
+        called once, whoever ends the connection, and nothing after it.
+        """
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Send what `format` encoded.  Never yields and never raises: what cannot be sent now is queued, up to a bound
+        past which the connection is closed as too slow."""
+
+    @abstractmethod
+    def probe(self) -> None:
+        """Find out whether the other end still lives; `on_gone` tells.  Never yields."""
+
+    @abstractmethod
+    def pause(self) -> None:
+        """Call `on_message` no more until `resume`; the peer is made to wait.  Never yields; idempotent."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Undo `pause`.  Never yields; idempotent."""
+
+    @abstractmethod
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """End it, saying why where the wire can.  Never yields; idempotent."""
+
+
+class GreenletConn(DirectConn):
+    """Makes a `DirectConn` of any `Conn`, with a reader greenlet, a writer greenlet and a bounded queue between."""
+
+    def __init__(self, conn: Conn, write_buf: int) -> None:
+        self._conn = conn
+        self._limit = write_buf
+        self._outbox: deque[bytes] = deque()
+        self._queued = 0
+        self._work = Flag()
+        self._unpaused = Flag()
+        self._unpaused.set()
+        self._closing: Closing | None = None
+        self._on_gone: OnGone | None = None
+        self._reader: gevent.Greenlet[..., None] | None = None
+        self._writer: gevent.Greenlet[..., None] | None = None
+
+    @property
+    def format(self) -> Format:
+        return LINES
+
+    def start(self, on_message: OnMessage, on_gone: OnGone) -> None:
+        self._on_gone = on_gone
+        self._reader = gevent.spawn(self._read, on_message)
+        self._writer = gevent.spawn(self._send)
+
+    def _read(self, on_message: OnMessage) -> None:
+        """The reader greenlet."""
+        try:
+            while self._closing is None:
+                text = self._conn.recv()
+                self._unpaused.wait()
+                if self._closing is None:
+                    on_message(Publish(text=text))
+        except Exception:  # "any other exception counts as gone"
+            self._end(GONE)
+
+    def _send(self) -> None:
+        """The writer greenlet; what was queued before the end is still sent."""
+        try:
+            while self._outbox or self._closing is None:
+                if not self._outbox:
+                    self._work.clear()
+                    self._work.wait()
+                    continue
+                data = self._outbox.popleft()
+                for text in LINES.split(data):
+                    self._conn.send_str(text)
+                self._queued -= len(data)
+        except Exception:
+            self._end(GONE)
+
+    def write(self, data: bytes) -> None:
+        if self._closing is not None or not data:
+            return
+        self._outbox.append(data)
+        self._queued += len(data)
+        self._work.set()
+        if self._queued > self._limit:
+            self._outbox.clear()
+            self._end(Closing(CloseCode.SLOW, SlowConsumer.text))
+
+    def probe(self) -> None:
+        self.write(LINES.probe)
+
+    def pause(self) -> None:
+        self._unpaused.clear()
+
+    def resume(self) -> None:
+        self._unpaused.set()
+
+    def recv(self) -> str:
+        return self._conn.recv()
+
+    def send_str(self, msg: str) -> None:
+        self.write(LINES.join([msg]))
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        self._end(Closing(code, reason))
+
+    def _end(self, closing: Closing) -> None:
+        if self._closing is not None:
+            return
+        self._closing = closing
+        self._work.set()
+        self._unpaused.set()
+        gevent.spawn(self._finish)
+        if self._on_gone is not None:
+            self._on_gone(closing)
+
+    def _finish(self) -> None:
+        """Give the writer time for what is queued, then end both greenlets, wherever the transport holds them."""
+        greenlets = [greenlet for greenlet in (self._writer, self._reader) if greenlet is not None]
+        gevent.joinall(greenlets[:1], timeout=CLOSE_DEADLINE)
+        self._conn.close()
+        gevent.killall(greenlets, block=False)
+
+
+PIPE_LIMIT: Final = 1024  # messages; a pipe is for tests and bots, which read
+
+
+class PipeConn(Conn):
+    """A connection in memory.  The server has this end, a test or a bot has `.client`."""
+
+    def __init__(self) -> None:
+        self._in: Queue[str | None] = Queue(PIPE_LIMIT)
+        self._out: Queue[str | None] = Queue(PIPE_LIMIT)
+        self._closed = False
+        self.client = PipeClient(self)
+
+    def recv(self) -> str:
+        text = None if self._closed and self._in.empty() else self._in.get()
+        if text is None:
+            raise ConnEOF
+        return text
+
+    def send_str(self, msg: str) -> None:
+        if self._closed:
+            raise ConnEOF
+        if msg:
+            self._out.put(msg)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for end in (self._in, self._out):
+            # The end-marker must fit, or a reader waits for ever.
+            end.maxsize = None
+            end.put_nowait(None)
+
+
+class PipeClient:
+    """The client end of a `PipeConn`."""
+
+    def __init__(self, conn: PipeConn) -> None:
+        self._conn = conn
+        self._ended = False
+
+    def send(self, text: str) -> None:
+        """Say `text`.  Blocks while the server does not read.  Raises: ConnEOF."""
+        if self._conn._closed:
+            raise ConnEOF
+        self._conn._in.put(text)
+
+    def recv(self, timeout: float | None = None) -> str:
+        """Return the next message, waiting at most `timeout` seconds.  Raises: TestTimeout, ConnEOF."""
+        if self._ended:
+            raise ConnEOF
+        with gevent.Timeout(timeout, TestTimeout()):
+            text = self._conn._out.get()
+        if text is None:
+            self._ended = True
+            raise ConnEOF
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        """All messages until the connection ends.  Blocks."""
+        while True:
+            try:
+                yield self.recv()
+            except ConnEOF:
+                return
+
+    def close(self) -> None:
+        """Hang up."""
+        self._conn.close()

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import gevent
 from gevent.event import Event as Flag
-from gevent.queue import Queue
+from gevent.queue import Queue, ShutDown
 
 from chat.closing import GONE, CloseCode, Closing
 from chat.errors import ConnEOF, SlowConsumer, TestTimeout
@@ -187,55 +187,36 @@ class PipeConn(Conn):
     """A connection in memory.  The server has this end, a test or a bot has `.client`."""
 
     def __init__(self) -> None:
-        self._in: Queue[str | None] = Queue(PIPE_LIMIT)
-        self._out: Queue[str | None] = Queue(PIPE_LIMIT)
-        self._closed = False
-        self.client = PipeClient(self)
+        self._in: Queue[str] = Queue(PIPE_LIMIT)
+        self._out: Queue[str] = Queue(PIPE_LIMIT)
+        self.client = PipeClient(self._in, self._out)
 
     def recv(self) -> str:
-        text = None if self._closed and self._in.empty() else self._in.get()
-        if text is None:
-            raise ConnEOF
-        return text
+        return _get(self._in)
 
     def send_str(self, msg: str) -> None:
-        if self._closed:
-            raise ConnEOF
-        if msg:
-            self._out.put(msg)
+        _put(self._out, msg)
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        for end in (self._in, self._out):
-            # The end-marker must fit, or a reader waits for ever.
-            end.maxsize = None
-            end.put_nowait(None)
+        self.client.close()
 
 
 class PipeClient:
     """The client end of a `PipeConn`."""
 
-    def __init__(self, conn: PipeConn) -> None:
-        self._conn = conn
-        self._ended = False
+    def __init__(self, out: "Queue[str]", in_: "Queue[str]") -> None:
+        self._out = out
+        self._in = in_
 
     def send(self, text: str) -> None:
         """Say `text`.  Blocks while the server does not read.  Raises: ConnEOF."""
-        if self._conn._closed:
-            raise ConnEOF
-        self._conn._in.put(text)
+        _put(self._out, text)
 
     def recv(self, timeout: float | None = None) -> str:
         """Return the next message, waiting at most `timeout` seconds.  Raises: TestTimeout, ConnEOF."""
-        if self._ended:
-            raise ConnEOF
         with gevent.Timeout(timeout, TestTimeout()):
-            text = self._conn._out.get()
-        if text is None:
-            self._ended = True
-            raise ConnEOF
+            while not (text := _get(self._in)):
+                pass  # a probe, which no client sees
         return text
 
     def __iter__(self) -> Iterator[str]:
@@ -247,5 +228,20 @@ class PipeClient:
                 return
 
     def close(self) -> None:
-        """Hang up."""
-        self._conn.close()
+        """Hang up.  What was sent before can still be received.  Idempotent."""
+        self._in.shutdown()
+        self._out.shutdown()
+
+
+def _get(queue: "Queue[str]") -> str:
+    try:
+        return queue.get()
+    except ShutDown:
+        raise ConnEOF from None
+
+
+def _put(queue: "Queue[str]", text: str) -> None:
+    try:
+        queue.put(text)
+    except ShutDown:
+        raise ConnEOF from None

@@ -49,7 +49,7 @@ _heads: Final = msgspec.json.Decoder(_Head)
 def decode(frame: str) -> Publish | Pong:
     """Read one frame.  Raises: BadRequest, saying which field is wrong; with the request's id where that can be told."""
     try:
-        request = _decoder.decode(frame)
+        request: Publish | Pong = _decoder.decode(frame)
     except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
         raise _explain(frame, exc) from exc
     if isinstance(request, Publish) and not request.channel:

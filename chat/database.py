@@ -1,0 +1,87 @@
+"""SQL away from the hub.
+
+A statement that waits for a disk or a lock must hold up nobody's socket.  SQLite blocks the thread it is called in, so
+all of its work goes through one native thread, over one connection: there is never a second writer to wait for, and no
+lock that gevent has patched is ever shared by two native threads (NullPool has none).  Not the hub's own thread pool: DNS
+lives there.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from gevent.threadpool import ThreadPool
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool.base import ConnectionPoolEntry
+
+T = TypeVar("T")
+
+LOCK_WAIT: Final = 5.0  # seconds for a lock that another process holds: a predecessor that is about to end
+
+
+class Base(DeclarativeBase):
+    """All tables that live in this database."""
+
+
+class Database:
+    """One database; `run` is how everything reaches it.  Opening it creates the tables that are missing.  Blocks.
+
+    Raises: ValueError for a URL that cannot be used; SQLAlchemy's errors for a database that cannot be reached.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = _parse(url)
+        self._thread = ThreadPool(1)
+        self._engine = self._thread.apply(self._open)
+
+    def _open(self) -> Engine:
+        if self._url.get_backend_name() != "sqlite":
+            engine = create_engine(self._url, poolclass=NullPool)
+        else:
+            if self._url.database:
+                Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+            engine = create_engine(
+                self._url, poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": LOCK_WAIT}
+            )
+            event.listen(engine, "connect", _prepare_sqlite)
+        Base.metadata.create_all(engine)
+        return engine
+
+    def run(self, work: Callable[[Session], T]) -> T:
+        """Return `work(session)`, in one transaction, in the database's own thread.  Blocks.
+
+        An exception rolls back and is raised here.  `work` must not touch greenlets, and what it returns must be plain
+        data: its session is closed by then.
+        """
+        result: T = self._thread.apply(self._work, (work,))
+        return result
+
+    def _work(self, work: Callable[[Session], T]) -> T:
+        with Session(self._engine, expire_on_commit=False) as session, session.begin():
+            return work(session)
+
+    def close(self) -> None:
+        """Finish what runs, and close.  Blocks; idempotent."""
+        if self._thread.size:
+            self._thread.apply(self._engine.dispose)
+            self._thread.kill()
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError) as exc:
+        raise ValueError(f"not a database URL that SQLAlchemy knows, such as sqlite:///path/to/file: {exc}") from exc
+    return parsed
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+    """WAL lets others read while we write; NORMAL survives kill -9, though not the loss of power."""
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,240 @@
+"""All settings: where they come from, what they mean, and what is wrong with them.
+
+`app.config["CHAT_X"]`, else the environment's `CHAT_X`, else the default.  This is the only file that reads the
+environment.  Everything is checked here, at start-up, because a wrong setting found at night is found too late.
+"""
+
+import difflib
+import logging
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from chat.config import ServerConf
+
+log: Final = logging.getLogger("web.settings")
+
+T = TypeVar("T")
+
+UNBUILT: Final = "this version runs one worker in one process, without Redis"
+
+
+class SettingError(ValueError):
+    """A setting is wrong; the text names it and says what is wanted."""
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise SettingError(f"a text is wanted, not {value!r}")
+    return value
+
+
+def _whole(value: object) -> int:
+    try:
+        number = int(value) if isinstance(value, str) else value
+    except ValueError:
+        raise SettingError(f"a whole number is wanted, not {value!r}") from None
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise SettingError(f"a whole number, 0 or more, is wanted, not {value!r}")
+    return number
+
+
+def _seconds(value: object) -> float:
+    try:
+        number = float(value) if isinstance(value, str) else value
+    except ValueError:
+        raise SettingError(f"a number is wanted, not {value!r}") from None
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < float("inf"):
+        raise SettingError(f"a number, 0 or more, is wanted, not {value!r}")
+    return float(number)
+
+
+def _above_zero(value: object) -> float:
+    number = _seconds(value)
+    if number == 0:
+        raise SettingError("more than 0 is wanted")
+    return number
+
+
+def _flag(value: object) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    found = words.get(str(value).lower())
+    if found is None:
+        raise SettingError(f"true or false is wanted, not {value!r}")
+    return found
+
+
+def _folder(value: object) -> Path:
+    return Path(os.fspath(value) if isinstance(value, os.PathLike) else _text(value)).absolute()
+
+
+def _origins(value: object) -> tuple[str, ...]:
+    items = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise SettingError("a list, or a text with commas between, is wanted, such as https://example.org")
+    return tuple(_origin(item) for item in items)
+
+
+def _origin(value: object) -> str:
+    parts = urlsplit(_text(value))
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise SettingError(f"an origin such as https://example.org is wanted, not {value!r}")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _setting(read: Callable[[object], T], default: object = MISSING) -> T:
+    made: T = field(default=default, metadata={"read": read})  # type: ignore[assignment]
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One process's settings; the name of each in the environment is `CHAT_` and the field in capitals."""
+
+    instance: Path = _setting(_folder)
+    """Folder for the database, the secret key and the lock."""
+    secret_key: str = _setting(_text, "")
+    """Signs the session cookies; standalone only.  Generated once and kept in the instance folder."""
+    database_url: str = _setting(_text, "")
+    """SQLAlchemy URL; SQLite in the instance folder."""
+    redis_url: str = _setting(_text, "")
+    """For more than one process."""
+    workers: int = _setting(_whole, 1)
+    """gunicorn's worker processes."""
+    origins: tuple[str, ...] = _setting(_origins, ())
+    """Origins allowed beside the own host."""
+    trusted_proxies: int = _setting(_whole, 0)
+    """Proxies in front whose X-Forwarded headers are believed; standalone only."""
+    message_rate: float = _setting(_seconds, 10.0)
+    """Messages a second and socket, bursts of three times that; 0 is no limit."""
+    connections_per_user: int = _setting(_whole, 20)
+    """Open sockets of one user; 0 is no limit."""
+    connections_per_address: int = _setting(_whole, 0)
+    """Open sockets from one address; 0 is no limit."""
+    connections: int = _setting(_whole, 0)
+    """Open sockets in this process; 0 is what the descriptors allow."""
+    ping_interval: float = _setting(_above_zero, 25.0)
+    """Seconds of silence before a ping."""
+    drain_timeout: float = _setting(_above_zero, 4.0)
+    """Seconds for closing all sockets when the process ends."""
+    resume_limit: int = _setting(_whole, 1000)
+    """Missed events that are sent again at most."""
+    reauthorize: float = _setting(_above_zero, 300.0)
+    """Seconds after which `authorize` is asked again for an open socket."""
+    conf: ServerConf = field(default_factory=ServerConf)
+    """One `CHAT_` setting for each field of ServerConf that a text can express."""
+
+
+# A user with many tabs is one user, so the web's default differs from the core's.
+CONF_DEFAULTS: Final[Mapping[str, object]] = {"duplicate_user": "share"}
+CONF_READERS: Final[Mapping[type, Callable[[object], object]]] = {int: _whole, float: _seconds, bool: _flag, str: _text}
+NOT_TEXT: Final = ("controller", "logger")
+
+
+def load(config: Mapping[str, object], environ: Mapping[str, str], instance: str, **conf: object) -> Settings:
+    """Read everything; `instance` is the folder unless CHAT_INSTANCE says otherwise, `conf` what only code can say.
+
+    Raises: SettingError naming the setting.
+    """
+    source = {key: value for key, value in environ.items() if key.startswith("CHAT_")}
+    found: dict[str, object] = {**source, **{key: config[key] for key in config if key.startswith("CHAT_")}}
+    found.setdefault("CHAT_INSTANCE", instance)
+    _warn_of_unknown(found)
+    own = {item.name: _read(item, found) for item in fields(Settings) if item.name != "conf" and _key(item) in found}
+    settings = Settings(**own, conf=_load_conf(found, conf))  # type: ignore[arg-type]
+    _check_built(settings)
+    return settings
+
+
+def _key(item: "Field[object]") -> str:
+    return f"CHAT_{item.name.upper()}"
+
+
+def _read(item: "Field[object]", found: Mapping[str, object]) -> object:
+    reader: Callable[[object], object] = item.metadata["read"]
+    try:
+        return reader(found[_key(item)])
+    except SettingError as exc:
+        raise SettingError(f"{_key(item)}: {exc}") from None
+
+
+def _load_conf(found: Mapping[str, object], given: Mapping[str, object]) -> ServerConf:
+    values: dict[str, object] = {**CONF_DEFAULTS, **given}
+    for item in fields(ServerConf):
+        key = _key(item)
+        if key in found and item.name not in NOT_TEXT:
+            reader = CONF_READERS.get(type(item.default), _text)
+            try:
+                values[item.name] = reader(found[key])
+            except SettingError as exc:
+                raise SettingError(f"{key}: {exc}") from None
+    try:
+        return ServerConf(**values)  # type: ignore[arg-type]
+    except ValueError as exc:
+        name, _, why = str(exc).partition(":")
+        raise SettingError(f"CHAT_{name.upper()}:{why}") from None
+
+
+def known() -> list[str]:
+    """The names of all settings."""
+    own = [_key(item) for item in fields(Settings) if item.name != "conf"]
+    return own + [_key(item) for item in fields(ServerConf) if item.name not in NOT_TEXT]
+
+
+def _warn_of_unknown(found: Mapping[str, object]) -> None:
+    names = known()
+    for key in sorted(set(found) - set(names)):
+        near = difflib.get_close_matches(key, names, n=1)
+        log.warning("%s is no setting and is ignored%s", key, f"; did you mean {near[0]}?" if near else "")
+
+
+def _check_built(settings: Settings) -> None:
+    """Never several processes on memory backends: they would be several chats that look like one."""
+    if settings.redis_url:
+        raise SettingError(f"CHAT_REDIS_URL: {UNBUILT}; unset it")
+    if settings.workers != 1:
+        raise SettingError(f"CHAT_WORKERS: {UNBUILT}; set it to 1")
+
+
+def secret_key(settings: Settings) -> str:
+    """The key that signs cookies: the one set, or the one kept in the instance folder, made at the first start.
+
+    Raises: SettingError when there is none and none can be kept.
+    """
+    if settings.secret_key:
+        return settings.secret_key
+    path = settings.instance / "secret_key"
+    try:
+        settings.instance.mkdir(parents=True, exist_ok=True)
+        _make_secret(path)
+        kept = path.read_text().strip()
+    except OSError as exc:
+        raise SettingError(f"CHAT_SECRET_KEY: not set, and {path} cannot be used ({exc.strerror}); set it") from exc
+    if not kept:
+        raise SettingError(f"CHAT_SECRET_KEY: not set, and {path} is empty; delete that file, or set the key")
+    return kept
+
+
+def _make_secret(path: Path) -> None:
+    """Linked into place whole, so that of two processes that start together both read the same key."""
+    if path.exists():
+        return
+    draft = path.with_name(f"secret_key.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32))
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def database_url(settings: Settings) -> str:
+    """The URL set, or that of the SQLite file in the instance folder."""
+    return settings.database_url or f"sqlite:///{settings.instance / 'chat.sqlite'}"

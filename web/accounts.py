@@ -1,0 +1,174 @@
+"""The standalone site's users: who has registered, and who knows the password.
+
+An embedding application has users of its own and needs nothing of this.  Accounts live in the same database as the chat,
+reached through its one thread; a name is given away once, for a username is a permanent identity.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+from unicodedata import normalize
+
+from flask_login import UserMixin
+from gevent.lock import BoundedSemaphore
+from sqlalchemy import DateTime, select
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from chat.database import Base, Database
+from chat.errors import ChatError, InvalidUser
+from chat.names import check_username
+from web.passwords import Passwords
+
+T = TypeVar("T")
+
+# Default_Ignorable_Code_Point without those of category Cf and Cn, which no name can hold: they are drawn as nothing, so
+# "ann" with one of them looks like "ann".  toNFKC_Casefold leaves them out (Unicode 3.13, D146).
+INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+class NameTaken(ChatError):
+    """Somebody has that name, or one that reads the same."""
+
+    code = "name_taken"
+    text = "this name is taken"
+
+
+class WrongLogin(ChatError):
+    """No such user, or not that user's password; which of the two is not told."""
+
+    code = "wrong_login"
+    text = "the name or the password is wrong"
+
+
+class AccountsUnavailable(ChatError):
+    """The database cannot be used now.  A registration may or may not have been stored."""
+
+    code = "accounts_unavailable"
+    retry = True
+    text = "the accounts cannot be reached at this moment"
+
+
+class AccountRow(Base):
+    """One registered user."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str]
+    key: Mapped[str] = mapped_column(unique=True)
+    """The username as `name_key` folds it."""
+    password_hash: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # UserMixin compares by id
+class Account(UserMixin):  # type: ignore[misc]  # flask-login has no types
+    """A user as the rest of the site sees it."""
+
+    id: int
+    username: str
+
+
+def name_key(username: str) -> str:
+    """Return what all names that read the same have in common.  Raises: InvalidUser."""
+    folded = normalize("NFKC", normalize("NFKC", username).casefold())
+    key = INVISIBLE.sub("", folded).strip()
+    if not key:
+        raise InvalidUser(username, "has nothing visible in its name")
+    return key
+
+
+class Accounts:
+    """Register and verify.  `open_database` is called once, at the first use: never before the worker runs."""
+
+    def __init__(self, open_database: Callable[[], Database], passwords: Passwords) -> None:
+        self._open_database = open_database
+        self._opening = BoundedSemaphore(1)
+        self._database: Database | None = None
+        self._passwords = passwords
+
+    def register(self, username: str, password: str) -> Account:
+        """Make an account.  Blocks.
+
+        Raises: InvalidUser, NameTaken, WeakPassword, TooManyLogins, AccountsUnavailable.
+        """
+        name = check_username(username)
+        key = name_key(name)
+        if self._run(lambda session: _find(session, key)):  # before the hash, which is the dear part
+            raise NameTaken
+        row = AccountRow(username=name, key=key, password_hash=self._passwords.hash(password), created_at=datetime.now(UTC))
+        account = self._run(lambda session: _insert(session, row))
+        if account is None:
+            raise NameTaken
+        return account
+
+    def verify(self, username: str, password: str) -> Account:
+        """Return the account whose password this is.  Blocks.
+
+        Raises: WrongLogin, for an unknown name too and after as much work; TooManyLogins, AccountsUnavailable.
+        """
+        key = _key_or_nothing(username)
+        found = self._run(lambda session: _find(session, key))
+        account, stored = found or (None, None)
+        if not self._passwords.matches(password, stored) or account is None:
+            raise WrongLogin
+        return account
+
+    def get(self, id: int) -> Account | None:
+        """Return the account.  Blocks.  Raises: AccountsUnavailable."""
+        return self._run(lambda session: _get(session, id))
+
+    def _run(self, work: Callable[[Session], T]) -> T:
+        try:
+            return self._opened().run(work)
+        except OperationalError as exc:
+            raise AccountsUnavailable from exc
+
+    def _opened(self) -> Database:
+        """Opening yields, and two that come at the same time must not both open."""
+        with self._opening:
+            if self._database is None:
+                self._database = self._open_database()
+            return self._database
+
+    def close(self) -> None:
+        """Close the database and end the threads.  Blocks; idempotent."""
+        self._passwords.close()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
+def _key_or_nothing(username: str) -> str:
+    """A name that cannot exist gets the key that nobody has."""
+    try:
+        return name_key(check_username(username))
+    except InvalidUser:
+        return ""
+
+
+# What runs in the database's thread returns its bad news: gevent prints whatever is raised there with a traceback.
+
+
+def _find(session: Session, key: str) -> tuple[Account, str] | None:
+    row = session.scalar(select(AccountRow).where(AccountRow.key == key))
+    return (Account(row.id, row.username), row.password_hash) if row else None
+
+
+def _get(session: Session, id: int) -> Account | None:
+    row = session.get(AccountRow, id)
+    return Account(row.id, row.username) if row else None
+
+
+def _insert(session: Session, row: AccountRow) -> Account | None:
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:  # somebody took the name while the password was hashed
+        return None
+    return Account(row.id, row.username)

@@ -1,0 +1,71 @@
+"""The browser page, and the headers that every HTML page of ours carries."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from flask import Blueprint, Response, abort, current_app, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from web.settings import Settings
+
+# What a Host header may hold before it is quoted in a policy; anything else could write a policy of its own.
+HOST: Final = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+
+
+def add_page(blueprint: Blueprint, identify: Callable[[], str | None], settings: Callable[[], Settings]) -> None:
+    """Add the page at the blueprint's root, as endpoint `page`.  `settings` is asked in requests only."""
+
+    @blueprint.get("/")
+    def page() -> BaseResponse:
+        if "web.websocket" not in request.environ:
+            return harden(make_response(render_template("chat/no_websocket.html"), 503))
+        username = identify()
+        if username is None:
+            return _ask_for_login()
+        return harden(_show(username, settings()))
+
+
+def _show(username: str, settings: Settings) -> Response:
+    root = url_for(".page")
+    page = render_template(
+        "chat/page.html",
+        username=username,
+        ws=f"{root}ws",
+        channels=f"{root}channels",
+        token=f"{root}token",
+        login=url_for("login.login", next=root) if _has("login.login") else "",
+        logout=url_for("login.logout") if _has("login.logout") else "",
+        message_limit=settings.conf.max_message,
+    )
+    response = make_response(page)
+    response.headers["Cache-Control"] = "no-store"  # it names the user: the next one must not get it by the back button
+    return response
+
+
+def _ask_for_login() -> BaseResponse:
+    if not _has("login.login"):
+        abort(401)
+    return redirect(url_for("login.login", next=url_for(".page")), 303)
+
+
+def _has(endpoint: str) -> bool:
+    return endpoint in current_app.view_functions
+
+
+def harden(response: Response) -> Response:
+    """Set the headers that keep foreign code and foreign frames out, where the application has not set them itself."""
+    response.headers.setdefault("Content-Security-Policy", _policy())
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "same-origin")
+    return response
+
+
+def _policy() -> str:
+    """Older Safaris do not count ws://host as 'self', so it is spelled out; both schemes, for we may not see the TLS."""
+    host = request.host
+    sockets = f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        f"connect-src 'self'{sockets}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )

@@ -1,0 +1,362 @@
+"""One WebSocket after its handshake: delivery, pausing and the closing handshake, whatever carries the bytes.
+
+The transports are `socket.Socket`, parked in the event loop, and `tls.GreenletSocket`.  Nothing here yields or raises, so
+all of it may be called in the hub.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, Protocol
+
+from gevent import get_hub
+from gevent.socket import socket as GeventSocket
+
+from chat.clock import Clock, Timer
+from chat.closing import GONE, SLOW, CloseCode, Closing
+from web.websocket.protocol import Message, MessageProtocol, cut_reason, ping_frame
+
+CLOSE_DEADLINE: Final = 5.0  # seconds for the peer's close frame, and for what is still queued
+LINGER: Final = 1.0  # seconds to read on after we shut down writing: closing with unread input would send RST
+
+_LOGGER: Final = logging.getLogger("web.websocket")
+_PING: Final = ping_frame()
+
+
+class Receiver(Protocol):
+    """Who hears what comes over a socket.  Called in the hub, so none of these may block."""
+
+    def received(self, message: Message) -> None:
+        """One message, in order: text as str, binary as bytes."""
+
+    def pinged(self, count: int) -> None:
+        """So many control frames came at once; pings are answered already."""
+
+    def ended(self, closing: Closing) -> None:
+        """It is over, whoever ended it: called once, as soon as closing begins, and nothing after it."""
+
+
+class State(Enum):
+    """How far a socket has come."""
+
+    OPEN = "open"
+    CLOSING = "closing"  # our close frame is on its way, the peer's is awaited
+    LINGERING = "lingering"  # all is said; what still comes is thrown away
+    CLOSED = "closed"  # the descriptor is gone
+
+
+# CLOSED is legal from everywhere: the network needs no permission.
+TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
+    State.OPEN: frozenset({State.CLOSING, State.LINGERING, State.CLOSED}),
+    State.CLOSING: frozenset({State.LINGERING, State.CLOSED}),
+    State.LINGERING: frozenset({State.CLOSED}),
+    State.CLOSED: frozenset(),
+}
+
+
+class IllegalMove(Exception):
+    """A step that `TRANSITIONS` does not know: a fault of ours."""
+
+
+class BaseSocket(ABC):
+    """One WebSocket.  `write_buf` is how many bytes may wait for a slow peer before it is closed with 4008."""
+
+    __slots__ = (
+        "_clock",
+        "_closing",
+        "_delivering",
+        "_outbox",
+        "_paused",
+        "_protocol",
+        "_queued",
+        "_receiver",
+        "_rest",
+        "_state",
+        "_timer",
+        "_write_buf",
+        "last_heard",
+    )
+
+    def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock) -> None:
+        self._protocol = protocol
+        self._write_buf = write_buf
+        self._clock = clock
+        self._receiver: Receiver | None = None
+        self._state = State.OPEN
+        self._closing: Closing | None = None
+        self._paused = False
+        self._delivering = False
+        self._rest = b""
+        self._outbox: deque[bytes | memoryview] | None = None  # an empty deque alone takes 600 bytes
+        self._queued = 0
+        self._timer: Timer | None = None  # only while closing
+        self.last_heard = clock.monotonic()
+
+    # What a transport does.  All but `_transmit` are idempotent; none yields.
+
+    @abstractmethod
+    def park(self, sock: GeventSocket, rest: bytes) -> None:
+        """Take the connection over; `rest` was read ahead.  Nothing is read before `start`."""
+
+    @abstractmethod
+    def _transmit(self, data: bytes) -> None:
+        """Send `data`, or queue what cannot be sent now; call `_flushed` when a queue has drained."""
+
+    @abstractmethod
+    def _read_on(self) -> None:
+        """Call `_heard` with whatever comes, b"" at the end."""
+
+    @abstractmethod
+    def _read_off(self) -> None:
+        """Let the peer wait."""
+
+    @abstractmethod
+    def _half_close(self) -> None:
+        """Shut down writing."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Close the descriptor."""
+
+    # For the owner of the socket.
+
+    @property
+    def closed(self) -> bool:
+        """The descriptor is gone."""
+        return self._state is State.CLOSED
+
+    @property
+    def closing(self) -> Closing | None:
+        """Why it ended, from the moment that closing begins."""
+        return self._closing
+
+    @property
+    def paused(self) -> bool:
+        """We do not read, so silence says nothing about the peer."""
+        return self._paused
+
+    @property
+    def outstanding(self) -> int:
+        """Bytes that wait for a slow peer."""
+        return self._queued
+
+    def start(self, receiver: Receiver) -> None:
+        """Begin to read.  Never yields; `receiver` is first called in a later turn of the hub."""
+        self._receiver = receiver
+        self._go_on_soon()
+
+    def write(self, data: bytes) -> None:
+        """Send frames.  Never yields; past `write_buf` queued bytes the socket closes itself with 4008."""
+        if data and self._state is State.OPEN:
+            self._transmit(data)
+            self._check_bound()
+
+    def ping(self) -> None:
+        """Ask for a sign of life; `last_heard` tells whether it came.  Never yields."""
+        self.write(_PING)
+
+    def pause(self) -> None:
+        """Deliver no more until `resume`, and let the peer wait.  Never yields; idempotent."""
+        self._paused = True
+        if self._state is State.OPEN:
+            self._read_off()
+
+    def resume(self) -> None:
+        """Undo `pause`; what was read already comes first, in a later turn of the hub.  Never yields; idempotent."""
+        if self._paused:
+            self._paused = False
+            self.last_heard = self._clock.monotonic()  # it was us who did not listen
+            self._go_on_soon()
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Say goodbye and wait up to 5 s for the peer's.  Never yields; idempotent.
+
+        What is queued is still sent before it; what was received and not delivered is thrown away.  A code that must not
+        be sent (1006) ends it without a word, like `abort`.
+        """
+        self._protocol.messages.clear()
+        if self._state is State.OPEN:
+            self._say_goodbye(code, reason)
+        self._tell()
+
+    def abort(self) -> None:
+        """Close hard, now.  Never yields; idempotent."""
+        self._protocol.messages.clear()
+        self._lost()
+        self._tell()
+
+    # Receiving, and delivery.
+
+    def _go_on_soon(self) -> None:
+        get_hub().loop.run_callback(self._on_go_on)
+
+    def _on_go_on(self) -> None:
+        try:
+            self._go_on()
+        except Exception:
+            self._crashed()
+
+    def _go_on(self) -> None:
+        """Deliver what waits, then read again."""
+        self._deliver()
+        if self._rest and self._listening():
+            rest, self._rest = self._rest, b""
+            self._heard(rest)
+        if self._listening():
+            self._read_on()
+
+    def _listening(self) -> bool:
+        if self._state is State.OPEN:
+            return self._receiver is not None and not self._paused
+        return self._state is not State.CLOSED
+
+    def _heard(self, data: bytes) -> None:
+        """One turn: what was read, b"" at the end of the stream."""
+        if not data:
+            self._lost()
+            return
+        self.last_heard = self._clock.monotonic()
+        if self._state is State.LINGERING:
+            return
+        protocol = self._protocol
+        protocol.feed(data)
+        replies = protocol.replies()
+        if protocol.over:
+            self._linger(protocol.ending, replies)
+        elif replies and self._state is State.OPEN:  # not once closing, when nothing bounds them
+            self._transmit(replies)
+            self._check_bound()
+        self._count_controls()
+        self._deliver()
+
+    def _count_controls(self) -> None:
+        count, self._protocol.controls = self._protocol.controls, 0
+        if count and self._receiver is not None:
+            self._receiver.pinged(count)
+
+    def _deliver(self) -> None:
+        """Hand over what was received, then the end.  What the peer said before its end is heard before it."""
+        if self._delivering or self._receiver is None:
+            return
+        messages = self._protocol.messages
+        self._delivering = True
+        try:
+            while messages and not self._paused:
+                self._receiver.received(messages.pop(0))
+        finally:
+            self._delivering = False
+        if self._closing is not None and not messages:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell the end, to each receiver once; before there is one, `start` will."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is None:
+            return
+        assert self._closing is not None
+        try:
+            receiver.ended(self._closing)
+        except Exception:
+            _LOGGER.exception("what hears the end of a WebSocket failed")
+
+    # Sending.
+
+    def _check_bound(self) -> None:
+        if self._queued > self._write_buf and self._state is State.OPEN:
+            self.close(*SLOW)
+
+    def _queue(self, data: bytes | memoryview) -> None:
+        if self._outbox is None:
+            self._outbox = deque()
+        self._outbox.append(data)
+        self._queued += len(data)
+
+    def _sent(self, count: int) -> None:
+        """Strike off the first `count` bytes of the outbox."""
+        assert self._outbox is not None
+        self._queued -= count
+        while count:
+            first = self._outbox.popleft()
+            if len(first) > count:
+                self._outbox.appendleft(memoryview(first)[count:])
+            count -= min(count, len(first))
+        if not self._outbox:
+            self._outbox = None
+
+    # Closing.
+
+    def _say_goodbye(self, code: int, reason: str) -> None:
+        frame = self._protocol.goodbye(code, reason)
+        if frame is None:
+            self._lost()
+            return
+        self._move(State.CLOSING)
+        self._closing = Closing(int(code), cut_reason(reason))
+        self._arm(CLOSE_DEADLINE)
+        self._transmit(frame)
+        self._go_on_soon()  # a paused one has to hear the answer
+
+    def _move(self, state: State) -> None:
+        if state not in TRANSITIONS[self._state]:
+            raise IllegalMove(f"from {self._state.value} to {state.value}")
+        self._state = state
+
+    def _linger(self, closing: Closing, last: bytes) -> None:
+        """All is said once `last` is sent.  Then shut down writing, and read on for a while."""
+        if self._closing is None:
+            self._closing = closing
+        self._move(State.LINGERING)
+        if self._timer is None:
+            self._arm(CLOSE_DEADLINE)
+        if last:
+            self._transmit(last)
+        self._flushed()
+
+    def _flushed(self) -> None:
+        if self._state is State.LINGERING and not self._queued:
+            self._half_close()
+            self._arm(LINGER)
+
+    def _lost(self) -> None:
+        """Nothing can be sent or received any more."""
+        if self._state is State.CLOSED:
+            return
+        if self._closing is None:
+            self._closing = GONE
+        self._move(State.CLOSED)
+        self._disarm()
+        self._outbox = None
+        self._queued = 0
+        self._rest = b""
+        self._release()
+        self._protocol.end()
+        self._deliver()
+
+    def _crashed(self) -> None:
+        """The top of a callback caught something."""
+        _LOGGER.exception("a WebSocket's callback failed")
+        self.close(CloseCode.INTERNAL, "internal error")
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = self._clock.later(seconds, self._on_deadline)
+
+    def _disarm(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _on_deadline(self) -> None:
+        try:
+            self._expire()
+        except Exception:
+            self._crashed()
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._state is State.CLOSING and not self._queued:
+            self._linger(GONE, b"")
+        else:
+            self._lost()

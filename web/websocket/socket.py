@@ -1,0 +1,142 @@
+"""A WebSocket parked in the event loop: a descriptor, a read watcher and a protocol, no greenlet.
+
+This is the only holder of the descriptor.  It is -1 once closed, and watchers stop before it is closed: a number that the
+kernel gives out again must not carry one user's bytes to another.
+"""
+
+import _socket
+import os
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from gevent import get_hub
+from gevent.socket import socket as GeventSocket
+
+from chat.clock import Clock
+from web.websocket.base import BaseSocket
+from web.websocket.protocol import MessageProtocol
+
+if TYPE_CHECKING:
+    from gevent._types import _IoWatcher
+
+_READABLE: Final = 1  # libev's EV_READ and EV_WRITE
+_WRITABLE: Final = 2
+_VECTORS: Final = 64  # buffers a writev(); the kernel takes up to 1024 (IOV_MAX)
+
+
+class Socket(BaseSocket):
+    """One WebSocket whose descriptor we watch ourselves."""
+
+    # Bytes a callback reads.  64 KiB of tiny frames would hold up the loop for 30 ms.
+    READ: ClassVar[int] = 8192
+
+    __slots__ = ("_fd", "_reader", "_writer")
+
+    def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock) -> None:
+        super().__init__(protocol, write_buf=write_buf, clock=clock)
+        self._fd = -1
+        self._reader: _IoWatcher | None = None  # while we read
+        self._writer: _IoWatcher | None = None  # while something is queued
+
+    def park(self, sock: GeventSocket, rest: bytes) -> None:
+        """Take the descriptor out of `sock`, which is empty afterwards; `rest` was read ahead.  Never yields."""
+        set_nodelay(sock)
+        self._fd = sock.detach()
+        self._rest = rest
+        if self._fd < 0:
+            self._lost()
+            return
+        os.set_blocking(self._fd, False)
+
+    def _read_on(self) -> None:
+        if self._reader is None:
+            self._reader = get_hub().loop.io(self._fd, _READABLE)
+            self._reader.start(self._on_readable)
+
+    def _read_off(self) -> None:
+        watcher, self._reader = self._reader, None
+        _dispose(watcher)
+
+    def _on_readable(self) -> None:
+        try:
+            self._read()
+        except Exception:
+            self._crashed()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, self.READ)
+        except BlockingIOError:
+            return
+        except OSError:  # reset, timed out: gone, like an end without a word
+            data = b""
+        self._heard(data)
+
+    def _transmit(self, data: bytes) -> None:
+        sent = 0
+        if not self._queued:
+            try:
+                sent = os.write(self._fd, data)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._lost()
+                return
+        if sent < len(data):
+            # A view, because a slow room shares one copy of the bytes.
+            self._queue(memoryview(data)[sent:])
+            self._write_on()
+
+    def _write_on(self) -> None:
+        if self._writer is None:
+            self._writer = get_hub().loop.io(self._fd, _WRITABLE)
+            self._writer.start(self._on_writable)
+
+    def _on_writable(self) -> None:
+        try:
+            self._drain()
+        except Exception:
+            self._crashed()
+
+    def _drain(self) -> None:
+        assert self._outbox is not None
+        try:
+            self._sent(os.writev(self._fd, list(islice(self._outbox, _VECTORS))))
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lost()
+            return
+        if not self._queued:
+            watcher, self._writer = self._writer, None
+            _dispose(watcher)
+            self._flushed()
+
+    def _half_close(self) -> None:
+        # Only a socket object can shut down.  The plain one, and detached again, or it would close the descriptor.
+        handle = _socket.socket(fileno=self._fd)
+        with suppress(OSError):  # the peer was faster: the read watcher hears of it
+            handle.shutdown(_socket.SHUT_WR)
+        handle.detach()
+
+    def _release(self) -> None:
+        self._read_off()
+        watcher, self._writer = self._writer, None
+        _dispose(watcher)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def set_nodelay(sock: GeventSocket) -> None:
+    """Send small frames at once.  A unix socket has no such option, and a reset one refuses it."""
+    if sock.family != _socket.AF_UNIX:
+        with suppress(OSError):
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+
+
+def _dispose(watcher: "_IoWatcher | None") -> None:
+    if watcher is not None:
+        watcher.stop()
+        watcher.close()

@@ -1,0 +1,167 @@
+"""The opening handshake, as pure functions over the WSGI environ.
+
+The table of refusals is ours: `websockets` would answer an unknown version with 400 and a missing Connection with 426, and
+it refuses a client that offers only subprotocols we do not know.  See RFC 6455 section 4.2.
+"""
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Collection, Mapping
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+from websockets.exceptions import InvalidHandshake, NegotiationError
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.headers import build_extension, parse_extension
+from websockets.utils import accept_key
+
+Environ: TypeAlias = Mapping[str, object]
+Headers: TypeAlias = list[tuple[str, str]]
+
+VERSION: Final = "13"
+
+# What RFC 9110 section 5.6.2 calls a token.
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PORTS: Final = {"http": 80, "https": 443}
+_DEFLATE: Final = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
+
+
+class HandshakeError(Exception):
+    """The request is no acceptable handshake; answer it as plain HTTP."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+def requested(environ: Environ) -> bool:
+    """Tell whether the client asks for a WebSocket at all, well formed or not."""
+    return "websocket" in (option.lower() for option in _list(environ, "HTTP_UPGRADE"))
+
+
+def check(environ: Environ) -> None:
+    """Make sure the request is a handshake that we can answer.  Raises: HandshakeError, 400 or 426."""
+    fault = _fault(environ)
+    if fault:
+        raise HandshakeError(400, "bad_handshake", fault)
+    if _text(environ, "HTTP_SEC_WEBSOCKET_VERSION") != VERSION:
+        headers = {"Upgrade": "websocket", "Sec-WebSocket-Version": VERSION}
+        raise HandshakeError(426, "bad_version", "only version 13 of the WebSocket protocol is spoken here", headers)
+
+
+def _fault(environ: Environ) -> str:
+    """Say what is malformed, "" when nothing is."""
+    if environ.get("REQUEST_METHOD") != "GET":
+        return "the method is not GET"
+    if environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
+        return "the protocol is not HTTP/1.1"
+    if not _text(environ, "HTTP_HOST"):
+        return "there is no Host"
+    if not requested(environ) or "upgrade" not in (option.lower() for option in _list(environ, "HTTP_CONNECTION")):
+        return "no upgrade to a WebSocket is asked for"
+    if _text(environ, "CONTENT_LENGTH") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ:
+        return "there is a body"
+    if not _is_key(_text(environ, "HTTP_SEC_WEBSOCKET_KEY")):
+        return "Sec-WebSocket-Key is missing or wrong"
+    return ""
+
+
+def _is_key(key: str) -> bool:
+    """Sixteen bytes in base64.  A doubled header reads `a,b`, and a comma is not base64."""
+    try:
+        return len(b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):  # ValueError: not ASCII
+        return False
+
+
+def accept_headers(environ: Environ, subprotocol: str | None, extensions: str | None) -> Headers:
+    """Make the headers of the 101 for a request that passed `check`."""
+    headers = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", accept_key(_text(environ, "HTTP_SEC_WEBSOCKET_KEY"))),
+    ]
+    if subprotocol is not None:
+        headers.append(("Sec-WebSocket-Protocol", subprotocol))
+    if extensions is not None:
+        headers.append(("Sec-WebSocket-Extensions", extensions))
+    return headers
+
+
+def offered_subprotocols(environ: Environ) -> list[str]:
+    """Return what the client offers, in its order, without what is no token."""
+    return [name for name in _list(environ, "HTTP_SEC_WEBSOCKET_PROTOCOL") if _TOKEN.fullmatch(name)]
+
+
+def negotiate_deflate(environ: Environ) -> tuple[str | None, list[Extension]]:
+    """Agree on permessage-deflate (RFC 7692) where the client offers a kind that we speak; else on nothing.
+
+    Without context takeover a message compresses the same for everybody, and an idle connection keeps no window.  Offers
+    that want a window of ours under 15 bits are declined for the first reason.
+    """
+    offers = _text(environ, "HTTP_SEC_WEBSOCKET_EXTENSIONS")
+    if not offers:
+        return None, []
+    try:
+        parsed = parse_extension(offers)
+    except InvalidHandshake:
+        return None, []
+    for name, parameters in parsed:
+        if name != _DEFLATE.name or any(key == "server_max_window_bits" and bits != "15" for key, bits in parameters):
+            continue
+        try:
+            agreed, extension = _DEFLATE.process_request_params(parameters, [])
+        except NegotiationError:
+            continue
+        return build_extension([(name, agreed)]), [extension]
+    return None, []
+
+
+def check_origin(environ: Environ, allowed: Collection[str]) -> None:
+    """Make sure no foreign page opens this connection: a browser sends our cookies along.
+
+    `allowed` are origins beside the request's own, such as `https://chat.example`.  Without the header it is no browser,
+    and has no cookies of ours.  Raises: HandshakeError, 403.
+    """
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None:
+        return
+    asked = _normalise(str(origin))
+    if asked is None or asked not in {_own_origin(environ), *map(_normalise, allowed)}:
+        raise HandshakeError(403, "foreign_origin", "this origin may not connect here")
+
+
+def _own_origin(environ: Environ) -> str | None:
+    return _normalise(f"{environ.get('wsgi.url_scheme')}://{environ.get('HTTP_HOST')}")
+
+
+def _normalise(origin: str) -> str | None:
+    """Return scheme, host and port of an origin in one spelling; None for `null`, two of them, or anything else.
+
+    RFC 6454 section 4.
+    """
+    try:
+        parts = urlsplit(origin.strip())
+        port = parts.port
+    except ValueError:
+        return None
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    if scheme not in _PORTS or not parts.hostname or parts.path.strip("/") or "@" in parts.netloc:
+        return None
+    if parts.query or parts.fragment or "," in parts.netloc or " " in parts.netloc:
+        return None
+    return f"{scheme}://{parts.hostname}:{port or _PORTS[scheme]}"
+
+
+def _text(environ: Environ, key: str) -> str:
+    value = environ.get(key, "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _list(environ: Environ, key: str) -> list[str]:
+    return [item for item in (item.strip() for item in _text(environ, key).split(",")) if item]

@@ -1,0 +1,40 @@
+"""Takes secrets out of what is about to be logged.
+
+A token may come as `?token=`, so it is in the request line, in what proxies and frameworks derive from it, and in the
+Referer of whatever the page loads next.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+REDACTED: Final = "[redacted]"
+
+# Any letter of the name may be percent-encoded, and so may a whole URL inside of another one (`next=...`).
+_NAME: Final = "".join(f"(?:{letter}|%{ord(letter):x}|%{ord(letter.upper()):x})" for letter in "token")
+_PARAMETER: Final = re.compile(rf"((?:^|[?&#\s]|%3f|%26){_NAME}(?:=|%3d))[^&#\s]*", re.IGNORECASE)
+_URLS: Final = frozenset({"QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER"})
+_SECRETS: Final = frozenset(
+    {"HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION", "HTTP_COOKIE", "HTTP_SEC_WEBSOCKET_PROTOCOL"}
+)
+
+
+def redact(url_or_query: str) -> str:
+    """Blank the value of every query parameter named `token`, however the name is encoded."""
+    return _PARAMETER.sub(rf"\1{REDACTED}", url_or_query)
+
+
+def redacted_environ(environ: Mapping[str, object]) -> dict[str, object]:
+    """Copy a WSGI environ, with everything blanked that can hold a secret."""
+    return {key: _safe(key, value) for key, value in environ.items()}
+
+
+def redacted_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Copy request headers likewise."""
+    return [(name, str(_safe(f"HTTP_{name.upper().replace('-', '_')}", value))) for name, value in headers]
+
+
+def _safe(key: str, value: object) -> object:
+    if key in _SECRETS:
+        return REDACTED
+    return redact(value) if key in _URLS and isinstance(value, str) else value

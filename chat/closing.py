@@ -39,6 +39,7 @@ class Closing(NamedTuple):
 GONE: Final = Closing(1006)  # never sent: the network, or the peer, ended it without a word (RFC 6455 section 7.1.5)
 CHANNEL_CLOSED: Final = Closing(CloseCode.NORMAL, "channel closed")
 SERVER_CLOSED: Final = Closing(CloseCode.GOING_AWAY, "server closed")
+INTERNAL: Final = Closing(CloseCode.INTERNAL, "internal error")
 KICKED: Final = Closing(CloseCode.KICKED, "removed from the channel")
 REPLACED: Final = Closing(CloseCode.REPLACED, "connected from somewhere else")
 SLOW: Final = Closing(CloseCode.SLOW, "reading too slowly")

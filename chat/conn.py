@@ -180,6 +180,15 @@ class GreenletConn(DirectConn):
         gevent.killall(greenlets, block=False)
 
 
+def as_direct(conn: Conn, write_buf: int) -> DirectConn:
+    """`conn` itself if it can be written to without blocking, else with greenlets around.  Raises: TypeError."""
+    if isinstance(conn, DirectConn):
+        return conn
+    if not isinstance(conn, Conn):
+        raise TypeError(f"conn: a chat.Conn is wanted, not {type(conn).__name__}")
+    return GreenletConn(conn, write_buf)
+
+
 PIPE_LIMIT: Final = 1024  # messages; a pipe is for tests and bots, which read
 
 

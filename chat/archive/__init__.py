@@ -1,0 +1,6 @@
+"""The durable log: the contract and its backends."""
+
+from chat.archive.base import Archive
+from chat.archive.memory import MemoryArchive
+
+__all__ = ["Archive", "MemoryArchive"]

@@ -1,0 +1,166 @@
+"""From the broker to the members: one greenlet a channel, one write per member and turn.
+
+All that waits is taken at once; each event is encoded once per format, and every member gets the same bytes, however many
+messages they hold.  There is no timer: with one message in flight its latency is that of a direct write.
+"""
+
+from collections.abc import Iterable, Sequence
+from logging import Logger
+from time import perf_counter
+from typing import Final, NamedTuple, TypeAlias, TypeVar
+
+import gevent
+from gevent.event import Event as Flag
+
+from chat.event import Ack, Event, Message, Published, Refusal, Welcome, Whisper
+from chat.format import Format
+from chat.member import Member, State, Step
+
+SLICE: Final = 0.005  # seconds of writing before other channels and sockets get a turn
+LOOK: Final = 64  # writes between two looks at the clock: about 0.3 ms
+
+
+class Arrival(NamedTuple):
+    """A member that is listed and shall hear everything from here on."""
+
+    member: Member
+    welcome: Welcome
+    missed: Sequence[Message]
+    """What was logged between where it stopped and here."""
+
+
+class Note(NamedTuple):
+    """Something for one member alone."""
+
+    member: Member
+    event: Ack | Refusal
+
+
+K = TypeVar("K")
+Group: TypeAlias = dict[Member, None]  # a set that keeps its order
+Item: TypeAlias = Published | Arrival | Note
+
+
+class Turn:
+    """What one turn writes: the same to everybody, and something more to some."""
+
+    __slots__ = ("private", "public", "whispered")
+
+    def __init__(self) -> None:
+        self.public: list[Event] = []
+        self.private: dict[Member, list[Event]] = {}
+        self.whispered = False
+
+
+class Fanout:
+    """The members of one channel in this process, and what is on its way to them."""
+
+    def __init__(self, offset: int, log: Logger) -> None:
+        self._log = log
+        self.offset = offset  # of the last event that was written
+        self._items: list[Item] = []
+        self._work = Flag()
+        self._idle = Flag()
+        self._groups: dict[Format, Group] = {}
+        self._users: dict[str, Group] = {}
+        self._greenlet = gevent.spawn(self._run)
+
+    def heard(self, events: Sequence[Published]) -> None:
+        """Take a batch from the broker.  Never yields."""
+        self._items.extend(events)
+        self._wake()
+
+    def put(self, item: Arrival | Note) -> None:
+        """Take what goes to one member, in its place among the batches.  Never yields."""
+        self._items.append(item)
+        self._wake()
+
+    def remove(self, member: Member) -> None:
+        """Write to it no more.  Never yields; idempotent."""
+        _discard(self._users, member.username, member)
+        _discard(self._groups, member.conn.format, member)
+
+    def flush(self) -> None:
+        """Return when all that was put has been written.  Blocks."""
+        while self._items or not self._idle.is_set():
+            self._idle.wait()
+
+    def stop(self) -> None:
+        """End the greenlet.  Blocks."""
+        self._greenlet.kill()
+
+    def _wake(self) -> None:
+        self._idle.clear()
+        self._work.set()
+
+    def _run(self) -> None:
+        while True:
+            while self._items:
+                items, self._items = self._items, []
+                try:
+                    self._turns(items)
+                except Exception:
+                    self._log.exception("a batch could not be written to everybody")
+                gevent.sleep(0)  # the sockets' turn; what they bring becomes the next batch
+            self._idle.set()
+            self._work.clear()
+            self._work.wait()
+
+    def _turns(self, items: Iterable[Item]) -> None:
+        turn = Turn()
+        for item in items:
+            if isinstance(item, Whisper):
+                self._whisper(turn, item)
+            elif isinstance(item, Note):
+                turn.private.setdefault(item.member, []).append(item.event)
+            elif isinstance(item, Arrival):
+                self._write(turn)
+                turn = Turn()
+                self._admit(item)
+            else:
+                if turn.whispered:  # keep the order between a whisper and what was said after it
+                    self._write(turn)
+                    turn = Turn()
+                turn.public.append(item)
+                if isinstance(item, Message):
+                    self.offset = item.offset
+        self._write(turn)
+
+    def _whisper(self, turn: Turn, whisper: Whisper) -> None:
+        turn.whispered = True
+        members = {**self._users.get(whisper.to, {}), **self._users.get(whisper.sender, {})}
+        for member in members:
+            turn.private.setdefault(member, []).append(whisper)
+
+    def _admit(self, arrival: Arrival) -> None:
+        member, welcome, missed = arrival
+        if member.state is not State.JOINING:
+            return
+        member.step(Step.WELCOMED)
+        self._groups.setdefault(member.conn.format, {})[member] = None
+        self._users.setdefault(member.username, {})[member] = None
+        welcome.offset = self.offset
+        member.conn.write(member.conn.format.encode([welcome, *missed]))
+        member.start()
+
+    def _write(self, turn: Turn) -> None:
+        """One write per member.  Yields only between slices; a member that ends meanwhile ignores what it gets."""
+        slice_ends = perf_counter() + SLICE
+        written = 0
+        for form, group in list(self._groups.items()):
+            shared = form.encode(turn.public) if turn.public else b""
+            for member in tuple(group) if shared else [member for member in turn.private if member in group]:
+                private = turn.private.get(member)
+                member.conn.write(shared + form.encode(private) if private else shared)
+                written += 1
+                if written % LOOK == 0 and perf_counter() > slice_ends:
+                    gevent.sleep(0)
+                    slice_ends = perf_counter() + SLICE
+
+
+def _discard(groups: dict[K, Group], key: K, member: Member) -> None:
+    group = groups.get(key)
+    if group is not None:
+        group.pop(member, None)
+        if not group:
+            del groups[key]

@@ -1,0 +1,89 @@
+"""What is told when somebody comes or goes."""
+
+from collections.abc import Callable
+
+from chat.clock import Clock
+from chat.crowd import LARGE, LISTED, PERIOD, Crowd
+from chat.errors import HookFailed
+from chat.event import Joined, Left, Presence
+from chat.hooks import Hooks
+from chat.restricted import RestrictedChatChannel, Speech
+
+
+class Notices:
+    """The notices of one channel.
+
+    A controller's hook replaces the line that plain clients see, never chat.v1's own event.
+    """
+
+    def __init__(
+        self, channel: Speech, hooks: Hooks, clock: Clock, count: Callable[[], int], fold: Callable[[], None]
+    ) -> None:
+        self._channel = channel
+        self._hooks = hooks
+        self._clock = clock
+        self._count = count
+        self._fold = fold  # called in the hub when a folded notice is due
+        self._fold_is_due = False
+        self._crowd = Crowd()
+
+    def joined(self, username: str) -> Joined | None:
+        """What to publish for a user who came; None when it is folded."""
+        if self._is_crowded():
+            self._crowd.join(username)
+            self._fold_later()
+            return None
+        line = "" if self._hooks.greets else self._line(f"{username} entered {self._channel.name}!")
+        return Joined(username, self._clock.now(), line, self._hooks.encodes)
+
+    def left(self, username: str) -> Left | None:
+        """What to publish for a user who went; None when it is folded."""
+        if self._is_crowded():
+            self._crowd.leave(username)
+            self._fold_later()
+            return None
+        line = "" if self._hooks.waves else self._line(f"{username} exited {self._channel.name}...")
+        return Left(username, self._clock.now(), line, self._hooks.encodes)
+
+    def folded(self) -> Presence | None:
+        """What to publish when `fold` was called; None when all who came went again."""
+        self._fold_is_due = False
+        if not self._crowd:
+            return None
+        joined, left = self._crowd.take()
+        count = self._count()
+        line = self._line(self._summary(len(joined), len(left), count))
+        names = tuple(joined[:LISTED]), tuple(left[:LISTED])
+        return Presence(*names, count, self._clock.now(), line, self._hooks.encodes)
+
+    def call_connected(self, username: str) -> None:
+        """Run the application's hook.  May block."""
+        self._hooks.connected(self._channel, username)
+
+    def call_disconnected(self, username: str) -> None:
+        """Run the application's hook.  May block."""
+        self._hooks.disconnected(RestrictedChatChannel(self._channel), username)
+
+    def _is_crowded(self) -> bool:
+        return self._fold_is_due or self._count() > LARGE
+
+    def _fold_later(self) -> None:
+        if not self._fold_is_due:
+            self._fold_is_due = True
+            self._clock.later(PERIOD, self._fold)
+
+    def _summary(self, joined: int, left: int, count: int) -> str:
+        """Without the part that a hook has spoken of."""
+        told = [f"{joined} entered"] if joined and not self._hooks.greets else []
+        if left and not self._hooks.waves:
+            told.append(f"{left} exited")
+        return f"{' and '.join(told)} {self._channel.name}, {count} are here" if told else ""
+
+    def _line(self, text: str) -> str:
+        """A notice as plain clients get it; "" when the encoder drops it, or fails."""
+        if not text or not self._hooks.encodes:
+            return text
+        try:
+            return self._hooks.encode(self._channel, self._clock.now(), text, "", "")
+        except HookFailed:
+            return ""

@@ -1,0 +1,45 @@
+"""Whose name it is, and who is in a channel.
+
+A name is reserved before the upgrade, so that a taken one can still be refused as plain HTTP; confirmed when the channel
+lists the user; released when the channel has announced that the user left.  In between, `abandon` frees the name for the
+next one at once, because a user who lost the network comes back sooner than the channel gets round to saying so.
+"""
+
+from abc import ABC, abstractmethod
+
+from chat.config import DuplicateUser
+
+
+class Presence(ABC):
+    """Who is where.  `channel` is `ChannelRecord.key`; `member` is an id, unique over all members of all processes."""
+
+    @abstractmethod
+    def reserve(self, channel: str, username: str, member: str, policy: DuplicateUser) -> list[str]:
+        """Take the name for `member`; return the ids of the members that lose it (under "replace").  Blocks.
+
+        Raises: UserAlreadyConnected (under "reject").
+        """
+
+    @abstractmethod
+    def confirm(self, channel: str, username: str, member: str) -> bool:
+        """List the user; return whether nobody of that name was listed before.  Blocks."""
+
+    @abstractmethod
+    def abandon(self, channel: str, username: str, member: str) -> None:
+        """Let the name go, though a listed user stays listed until `release`.  Never yields; idempotent."""
+
+    @abstractmethod
+    def release(self, channel: str, username: str, member: str) -> bool:
+        """Forget `member`; return whether the user was listed and is so no more.  Blocks; idempotent."""
+
+    @abstractmethod
+    def users(self, channel: str, limit: int | None = None) -> list[str]:
+        """Who is listed, sorted; or, when they are more than `limit`, any `limit` of them.  Blocks."""
+
+    @abstractmethod
+    def count(self, channel: str) -> int:
+        """How many users are listed.  Blocks."""
+
+    @abstractmethod
+    def is_listed(self, channel: str, username: str) -> bool:
+        """Whether that user is listed.  Blocks."""

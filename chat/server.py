@@ -1,0 +1,214 @@
+"""The server: which channels are loaded, and the way in by token."""
+
+from logging import Logger, getLogger
+from types import TracebackType
+from typing import Final, Self
+
+import gevent
+from gevent.lock import RLock
+
+from chat.archive import Archive
+from chat.broker import Broker, MemoryBroker
+from chat.channel import PATIENCE, ChatChannel, Keeper
+from chat.clock import Clock, SystemClock
+from chat.closing import SERVER_CLOSED, Closing
+from chat.config import ServerConf
+from chat.conn import Conn, as_direct
+from chat.errors import IdleChannel, ServerClosed
+from chat.member import EVERYBODY, Member
+from chat.names import check_channel_name, check_username
+from chat.presence import MemoryPresence, Presence
+from chat.registry import ChannelRecord, MemoryRegistry, Registry
+from chat.tokens import Grant, MemoryTokens, Tokens
+
+log: Final = getLogger("chat")
+
+
+class ChatServer:
+    """Channels, and tokens to enter them.
+
+    Everything is in memory unless other backends are given.  As a context manager it closes at the end.  After `close`
+    every method but `close` and `conf` raises ServerClosed.
+    """
+
+    def __init__(
+        self,
+        conf: ServerConf | None = None,
+        *,
+        tokens: Tokens | None = None,
+        presence: Presence | None = None,
+        registry: Registry | None = None,
+        broker: Broker | None = None,
+        archive: Archive | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._conf = conf or ServerConf()
+        self._clock = clock or SystemClock()
+        self._log: Logger = self._conf.logger or log
+        self._tokens = tokens or MemoryTokens(deadline=self._conf.token_deadline, clock=self._clock)
+        self._presence = presence or MemoryPresence()
+        self._registry = registry or MemoryRegistry(self._clock)
+        self._broker = broker or MemoryBroker(archive)
+        self._channels: dict[str, ChatChannel] = {}
+        self._loading = RLock()  # at most one greenlet makes channels of records
+        self._is_closed = False
+        self._keeper = Keeper(self._on_close, self._on_end)
+        self._clock.later(self._conf.token_cleanup_delay, self._sweep_tokens)
+        self._clock.later(self._conf.channel_cleanup_delay, self._sweep_channels)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def conf(self) -> ServerConf:
+        """The settings, which cannot be changed."""
+        return self._conf
+
+    def request_token(
+        self, username: str, channel: str, *, session: str | None = None, data: dict[str, object] | None = None
+    ) -> str:
+        """Return 64 hexadecimal digits that let `username` into `channel` once, for `token_deadline` seconds.
+
+        `session` and `data` ride to the member.  Whether the channel exists is asked at connect.
+        Raises: InvalidUser, InvalidChannel (for the names).
+        """
+        self._check_open()
+        return self._tokens.issue(check_username(username), check_channel_name(channel), session=session, data=data)
+
+    def create_channel(self, name: str, *, created_by: str = "") -> ChatChannel:
+        """Make a channel.  Unless somebody joins within `channel_idle_timeout` it ends, or is unloaded.
+
+        Raises: InvalidChannel (for the name), DuplicatedChannel.
+        """
+        self._check_open()
+        name = check_channel_name(name)
+        with self._loading:
+            self._check_open()
+            return self._load(self._registry.create(name, created_by))
+
+    def get_channel(self, name: str) -> ChatChannel:
+        """Return an open channel, loading it if need be.  Raises: InvalidChannel, IdleChannel."""
+        self._check_open()
+        name = check_channel_name(name)
+        channel = self._channels.get(name)
+        if channel is not None and not channel.is_closed:
+            return channel
+        with self._loading:
+            channel = self._channels.get(name)
+            if channel is not None and channel.is_closed:  # on its way out: its offset is not written down yet
+                channel.close()
+            elif channel is not None:
+                return channel
+            self._check_open()
+            return self._load(self._registry.take(name))
+
+    def channels(self) -> list[str]:
+        """The names of all open channels, sorted."""
+        self._check_open()
+        return self._registry.names()
+
+    def count(self, name: str) -> int:
+        """How many users are in the channel of that name; 0 when it is not loaded, or does not exist."""
+        channel = self._channels.get(name)
+        return channel.count() if channel is not None else 0
+
+    def connect(self, token: str, conn: Conn) -> None:
+        """Spend `token` and let its user in over `conn`; return once the user is listed.
+
+        Raises: InvalidToken, InvalidChannel, IdleChannel, ChannelClosed, UserAlreadyConnected; then `conn` is left open.
+        """
+        self._connect(token, conn)
+
+    def connect_and_wait(self, token: str, conn: Conn) -> None:
+        """The same, and return when the connection has ended."""
+        self._connect(token, conn).wait()
+
+    def close(self) -> None:
+        """End everything: what was said is delivered, everybody is disconnected.  Blocks, for 5 s at most; idempotent.
+
+        Channels of a registry that lasts can be used again by the next server.
+        """
+        self.stop(SERVER_CLOSED)
+
+    def stop(self, closing: Closing) -> None:
+        """The same, telling the members `closing`."""
+        self._is_closed = True
+        with self._loading:
+            ends = [channel.stop(closing) for channel in list(self._channels.values())]
+            gevent.wait(ends, timeout=PATIENCE)
+
+    # In two steps, for whoever has to answer before there is a connection
+
+    def redeem(self, token: str) -> Grant:
+        """Spend `token`.  Blocks.  Raises: InvalidToken."""
+        self._check_open()
+        return self._tokens.redeem(token)
+
+    def reserve(self, grant: Grant, rights: frozenset[str] = EVERYBODY) -> Member:
+        """Take the name in the channel; `Member.join` or `Member.cancel` must follow.  Blocks.
+
+        Raises: InvalidChannel, IdleChannel, ChannelClosed, UserAlreadyConnected.
+        """
+        try:
+            return self.get_channel(grant.channel).reserve(grant, rights)
+        except IdleChannel:  # it was unloaded between the two calls
+            return self.get_channel(grant.channel).reserve(grant, rights)
+
+    def flush(self) -> None:
+        """Return when all that was said is published and written.  Blocks."""
+        for channel in list(self._channels.values()):
+            if not channel.is_closed:
+                channel.flush()
+
+    def _connect(self, token: str, conn: Conn) -> Member:
+        direct = as_direct(conn, self._conf.write_buf)
+        member = self.reserve(self.redeem(token))
+        member.join(direct, wait=True)
+        return member
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ServerClosed
+
+    def _load(self, record: ChannelRecord) -> ChatChannel:
+        channel = ChatChannel(
+            record,
+            conf=self._conf,
+            broker=self._broker,
+            presence=self._presence,
+            clock=self._clock,
+            log=self._log,
+            keeper=self._keeper,
+        )
+        self._channels[record.name] = channel
+        return channel
+
+    def _on_close(self, channel: ChatChannel) -> None:
+        if self._channels.get(channel.name) is channel:
+            del self._channels[channel.name]
+            self._registry.close(channel.name)
+
+    def _on_end(self, channel: ChatChannel) -> None:
+        """Of a closed channel all is done already; another one was unloaded, or ends for lack of users."""
+        if self._channels.get(channel.name) is not channel:
+            return
+        if self._registry.lasting:
+            self._registry.put_back(channel.name, channel.offset)
+        else:
+            self._registry.close(channel.name, idle=True)
+        del self._channels[channel.name]
+
+    def _sweep_tokens(self) -> None:
+        """A timer calls this in the hub."""
+        if not self._is_closed:
+            gevent.spawn(self._tokens.sweep)
+            self._clock.later(self._conf.token_cleanup_delay, self._sweep_tokens)
+
+    def _sweep_channels(self) -> None:
+        """A timer calls this in the hub."""
+        if not self._is_closed:
+            gevent.spawn(self._registry.sweep, self._conf.channel_cleanup_delay)
+            self._clock.later(self._conf.channel_cleanup_delay, self._sweep_channels)

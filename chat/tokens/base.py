@@ -1,0 +1,48 @@
+"""Single-use connection tokens: issue to a logged-in user, redeem on connect.
+
+Why not signed tokens?  Single use needs a memory of what was spent anyway, so a token is only a random key into that
+memory.  `redeem` checks the deadline itself; the sweep merely frees memory.
+"""
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token stands for."""
+
+    username: str
+    channel: str
+    session: str | None = None
+    """The login that asked for it, so that logging out can end its connections."""
+    data: Mapping[str, object] | None = None
+    """Whatever the application wants to find again on the member; JSON types only."""
+
+
+class Tokens(ABC):
+    """A memory of tokens that were issued and not yet spent."""
+
+    @abstractmethod
+    def issue(
+        self, username: str, channel: str, *, session: str | None = None, data: Mapping[str, object] | None = None
+    ) -> str:
+        """Return a new token, 64 hexadecimal digits, good for one `redeem`.  Blocks."""
+
+    @abstractmethod
+    def redeem(self, token: str) -> Grant:
+        """Spend `token`, whatever becomes of the connection.  Blocks; of several who try at once one succeeds.
+
+        Raises: InvalidToken; ExpiredToken when it is known to be too late.
+        """
+
+    @abstractmethod
+    def sweep(self) -> int:
+        """Forget tokens past their deadline and return how many.  Blocks."""
+
+
+def new_token() -> str:
+    """32 random bytes as 64 hexadecimal digits."""
+    return secrets.token_hex(32)

@@ -17,6 +17,8 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.headers import build_extension, parse_extension
 from websockets.utils import accept_key
 
+from web.websocket.refusal import Refusal
+
 Environ: TypeAlias = Mapping[str, object]
 Headers: TypeAlias = list[tuple[str, str]]
 
@@ -28,15 +30,8 @@ _PORTS: Final = {"http": 80, "https": 443}
 _DEFLATE: Final = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
 
 
-class HandshakeError(Exception):
+class HandshakeError(Refusal):
     """The request is no acceptable handshake; answer it as plain HTTP."""
-
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = dict(headers or {})
 
 
 def requested(environ: Environ) -> bool:

@@ -1,0 +1,212 @@
+"""pywsgi's request loop, with limits and deadlines on what comes before the application.
+
+pywsgi waits for ever for a request to end, and writes what it did not understand into the error log, where a token has no
+business.  gunicorn's `limit_request_*` do not reach it.
+"""
+
+import errno
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+import gevent
+from gevent import pywsgi
+from gevent.socket import SHUT_WR
+from geventwebsocket.handler import WebSocketHandler as _GeventWebSocketHandler
+
+from web.websocket.head import BadRequest, Head, Limits, read_head
+from web.websocket.redact import redact
+from web.websocket.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import OptExcInfo
+    from _typeshed.wsgi import WSGIEnvironment
+
+    class _Base(pywsgi.WSGIHandler):
+        """What the stubs leave out."""
+
+        code: int
+        _orig_status: str | None
+
+        def _sendall(self, data: bytes) -> None: ...
+        def _write(self, data: bytes) -> None: ...
+
+else:
+    _Base = _GeventWebSocketHandler
+
+_LOGGER: Final = logging.getLogger("web.websocket")
+_LINGER: Final = 1.0  # seconds in which a refused client can still read why
+
+_INTERNAL: Final = Refusal(500, "internal_error", "the server failed")
+
+
+def _at_most(seconds: float) -> gevent.Timeout:
+    """A block that simply ends when its time is up."""
+    return gevent.Timeout(seconds, False)  # type: ignore[arg-type]  # the stubs do not know False
+
+
+class HttpHandler(_Base):
+    """One HTTP connection.  The class attributes are its settings; override them in a subclass.
+
+    gevent-websocket's handler is a base by name only: its own `run_application`, `start_response` and `log_request` are
+    jumped over, to whatever comes after it, so that gunicorn's handler may be mixed in.
+    """
+
+    limits: ClassVar[Limits] = Limits()
+    header_timeout: ClassVar[float] = 10.0  # seconds from the first byte of a request to the end of its headers
+    keepalive: ClassVar[float] = 75.0  # seconds in which a request must begin; nginx's keepalive_timeout
+    io_timeout: ClassVar[float] = 30.0  # seconds without progress, in a request's body or its answer
+    discard_timeout: ClassVar[float] = 5.0  # seconds for the rest of a body that the application did not read
+
+    _head = Head("", [])
+    _unread = False  # of the body
+
+    # pywsgi calls these.
+
+    def handle_one_request(self) -> Literal[True] | None:
+        """Serve one request; True asks for the next one on this connection."""
+        if self.rfile.closed or not self._wait_for_request():
+            return None
+        self.response_length = 0
+        self.time_start = time.time()
+        try:
+            self._read_request()
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return None
+        except (OSError, EOFError):  # hung up in the middle
+            return None
+        self.environ = self.get_environ()
+        self.application = self.server.application
+        self.handle_one_response()
+        if self._unread:
+            with suppress(OSError):
+                self._hang_up()
+        return None if self.close_connection or self.rfile.closed else True
+
+    def MessageClass(self, *_: object) -> pywsgi.OldMessage:
+        """What pywsgi believes to read the headers with; they have been read."""
+        message = pywsgi.OldMessage()
+        for name, value in self._head.headers:
+            message[name] = value
+        return message
+
+    def run_application(self) -> None:
+        try:
+            super(_Base, self).run_application()
+        finally:
+            self._discard_body()
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
+    ) -> "Callable[[bytes], None]":
+        return super(_Base, self).start_response(status, headers, exc_info)
+
+    def log_request(self) -> None:
+        super(_Base, self).log_request()
+
+    def format_request(self) -> str:
+        line = self.requestline
+        self.requestline = redact(line or "")
+        try:
+            return super().format_request()
+        finally:
+            self.requestline = line
+
+    def _sendall(self, data: bytes) -> None:
+        try:
+            super()._sendall(data)
+        except OSError as exc:
+            # A client that went, or reads nothing for 30 s, is not worth a traceback: pywsgi ignores EPIPE.
+            raise BrokenPipeError(errno.EPIPE, "the client has gone") from exc
+
+    def _connection_upgrade_requested(self) -> bool:
+        # pywsgi would hand the raw stream to the application, where a read() never ends.
+        return False
+
+    def _handle_client_error(self, ex: Exception) -> None:
+        """A body that is not what it claims to be; pywsgi would log what was in it."""
+        _LOGGER.info("a request from %s could not be read: %s", self._peer(), type(ex).__name__)
+
+    def _send_error_response_if_possible(self, error_code: int) -> None:
+        self.close_connection = True
+        if not self.response_length:
+            refusal = BadRequest(400, "bad_request", "the body is malformed") if error_code == 400 else _INTERNAL
+            with suppress(OSError):
+                self._answer(refusal)
+
+    # Reading the head.
+
+    def _wait_for_request(self) -> bool:
+        """Wait for the first byte; False when none comes."""
+        try:
+            self.socket.settimeout(self.keepalive)
+            began = bool(self.rfile.peek(1))
+            self.socket.settimeout(self.io_timeout)
+        except OSError:
+            return False
+        return began
+
+    def _read_request(self) -> None:
+        late = BadRequest(408, "request_timeout", "the request took too long to arrive")
+        with gevent.Timeout(self.header_timeout, late):
+            self._head = read_head(self.rfile, self.limits)
+        if getattr(self.server, "draining", False):
+            raise Refusal(503, "draining", "the server is about to stop; try again", {"Retry-After": "1"})
+        try:
+            self.read_request(self._head.line)
+        except ValueError as exc:
+            raise BadRequest(400, "bad_request", "the request is malformed") from exc
+
+    def _discard_body(self) -> None:
+        """Read what the application left of the body, or give the connection up."""
+        body = self.wsgi_input
+        with _at_most(self.discard_timeout), suppress(OSError, ValueError):
+            body._discard()  # type: ignore[union-attr]
+            return
+        self.close_connection = self._unread = True
+        body._chunked_input_error = True  # type: ignore[union-attr]  # so pywsgi does not try again
+
+    # Refusing.
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer without the application.  Nothing of the request is kept, for it would be logged."""
+        self._head = Head("", [])
+        self.headers = self.MessageClass()
+        self.requestline = ""
+        self.request_version = "HTTP/1.1"
+        self.environ = self._blank_environ()
+        self.status = self.result = None
+        self.headers_sent = self.response_use_chunked = False
+        try:
+            self._answer(refusal)
+            self._hang_up()
+        except OSError:
+            pass
+        finally:
+            self.time_finish = time.time()
+            self.log_request()
+
+    def _answer(self, refusal: Refusal) -> None:
+        HttpHandler.start_response(self, refusal.status_line, refusal.answer_headers())
+        HttpHandler.write(self, refusal.body)
+
+    def _hang_up(self) -> None:
+        """Shut down writing and read on: to close with unread input would reset, and lose the answer."""
+        self.socket.shutdown(SHUT_WR)
+        with _at_most(_LINGER):
+            while self.socket.recv(8192):
+                gevent.sleep(0)
+
+    def _blank_environ(self) -> "WSGIEnvironment":
+        """What gunicorn's access log needs to find."""
+        environ = self.server.get_environ()
+        blank = {"REQUEST_METHOD": "-", "RAW_URI": "-", "PATH_INFO": "-", "QUERY_STRING": "", "SERVER_PROTOCOL": "-"}
+        environ.update(blank, REMOTE_ADDR=self._peer())
+        return environ
+
+    def _peer(self) -> str:
+        return str(self.client_address[0]) if isinstance(self.client_address, tuple) else ""

@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 from unicodedata import normalize
 
 from flask_login import UserMixin
-from gevent.lock import BoundedSemaphore
 from sqlalchemy import DateTime, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -84,12 +83,10 @@ def name_key(username: str) -> str:
 
 
 class Accounts:
-    """Register and verify.  `open_database` is called once, at the first use: never before the worker runs."""
+    """Register and verify.  `database` is asked in requests only: there is none before the worker runs."""
 
-    def __init__(self, open_database: Callable[[], Database], passwords: Passwords) -> None:
-        self._open_database = open_database
-        self._opening = BoundedSemaphore(1)
-        self._database: Database | None = None
+    def __init__(self, database: Callable[[], Database], passwords: Passwords) -> None:
+        self._database = database
         self._passwords = passwords
 
     def register(self, username: str, password: str) -> Account:
@@ -102,10 +99,10 @@ class Accounts:
         if self._run(lambda session: _find(session, key)):  # before the hash, which is the dear part
             raise NameTaken
         row = AccountRow(username=name, key=key, password_hash=self._passwords.hash(password), created_at=datetime.now(UTC))
-        account = self._run(lambda session: _insert(session, row))
-        if account is None:
-            raise NameTaken
-        return account
+        try:
+            return self._run(lambda session: _insert(session, row))
+        except IntegrityError as exc:  # somebody took the name while the password was hashed
+            raise NameTaken from exc
 
     def verify(self, username: str, password: str) -> Account:
         """Return the account whose password this is.  Blocks.
@@ -125,23 +122,9 @@ class Accounts:
 
     def _run(self, work: Callable[[Session], T]) -> T:
         try:
-            return self._opened().run(work)
+            return self._database().run(work)
         except OperationalError as exc:
             raise AccountsUnavailable from exc
-
-    def _opened(self) -> Database:
-        """Opening yields, and two that come at the same time must not both open."""
-        with self._opening:
-            if self._database is None:
-                self._database = self._open_database()
-            return self._database
-
-    def close(self) -> None:
-        """Close the database and end the threads.  Blocks; idempotent."""
-        self._passwords.close()
-        if self._database is not None:
-            self._database.close()
-            self._database = None
 
 
 def _key_or_nothing(username: str) -> str:
@@ -150,9 +133,6 @@ def _key_or_nothing(username: str) -> str:
         return name_key(check_username(username))
     except InvalidUser:
         return ""
-
-
-# What runs in the database's thread returns its bad news: gevent prints whatever is raised there with a traceback.
 
 
 def _find(session: Session, key: str) -> tuple[Account, str] | None:
@@ -165,10 +145,7 @@ def _get(session: Session, id: int) -> Account | None:
     return Account(row.id, row.username) if row else None
 
 
-def _insert(session: Session, row: AccountRow) -> Account | None:
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError:  # somebody took the name while the password was hashed
-        return None
+def _insert(session: Session, row: AccountRow) -> Account:
+    session.add(row)
+    session.flush()
     return Account(row.id, row.username)

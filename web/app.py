@@ -5,26 +5,24 @@ make the application in its master (--preload) and fork afterwards.
 """
 
 from collections.abc import Mapping
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 from flask import Flask, Response, jsonify, make_response, redirect, render_template, request, url_for
-from flask_login import LoginManager, current_user
+from flask_login import LoginManager
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
-from chat.database import Database
-from web import settings as site
 from web.accounts import Account, Accounts, AccountsUnavailable
 from web.extension import Chat
 from web.passwords import Passwords
+from web.routes.health import make_health
 from web.routes.login import RETRY_AFTER, make_login
 from web.routes.page import harden
-from web.settings import Settings
+from web.settings import Settings, secret_key
 
 MAX_BODY: Final = 64 * 1024  # the longest form is a name and a password of 1024 characters
 
@@ -55,12 +53,12 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
     app = Flask("web", static_folder=None, instance_path=str(Path("instance").absolute()))
     app.config.update(config or {})
     CSRFProtect(app)
-    chat = Chat(app, identify=_identify)
+    chat = Chat(app)
     _configure(app, chat.settings)
-    accounts = Accounts(partial(Database, site.database_url(chat.settings)), Passwords())
-    app.extensions["accounts"] = accounts
+    accounts = Accounts(lambda: chat.database, Passwords())
     _add_login_manager(app, accounts)
     app.register_blueprint(make_login(accounts, home=_home, on_logout=chat.close_session))
+    app.register_blueprint(make_health(chat))
     app.add_url_rule("/", "root", _go_home)
     _add_error_pages(app)
     app.after_request(_harden)
@@ -69,7 +67,7 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
 
 def _configure(app: Flask, settings: Settings) -> None:
     app.config.update(
-        SECRET_KEY=site.secret_key(settings),
+        SECRET_KEY=secret_key(settings),
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         MAX_CONTENT_LENGTH=MAX_BODY,
@@ -86,10 +84,6 @@ def _add_login_manager(app: Flask, accounts: Accounts) -> None:
     @manager.user_loader  # type: ignore[untyped-decorator]
     def load(id: str) -> Account | None:
         return accounts.get(int(id)) if id.isdecimal() else None
-
-
-def _identify() -> str | None:
-    return str(current_user.username) if current_user.is_authenticated else None
 
 
 def _home() -> str:

@@ -1,0 +1,15 @@
+// Making elements.  Text goes in as text only: nothing that somebody wrote is ever parsed as HTML.
+
+export const byId = (id) => document.getElementById(id);
+
+/** `make("p", {className: "text", "aria-live": "polite"}, "hello", child)`: properties, and attributes with a dash. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    // `role` too: as a property it is younger than the browsers we want to work in.
+    if (name === "role" || name.includes("-")) element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  return element;
+}

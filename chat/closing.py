@@ -14,6 +14,7 @@ class CloseCode(IntEnum):
     NORMAL = 1000
     GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
+    UNSUPPORTED = 1003
     INVALID_DATA = 1007
     POLICY = 1008
     TOO_BIG = 1009
@@ -42,6 +43,11 @@ SERVER_CLOSED: Final = Closing(CloseCode.GOING_AWAY, "server closed")
 INTERNAL: Final = Closing(CloseCode.INTERNAL, "internal error")
 KICKED: Final = Closing(CloseCode.KICKED, "removed from the channel")
 REPLACED: Final = Closing(CloseCode.REPLACED, "connected from somewhere else")
+NOT_TEXT: Final = Closing(CloseCode.UNSUPPORTED, "only text is spoken here")
+FLOOD: Final = Closing(CloseCode.RATE, "too many messages")
+STALE: Final = Closing(CloseCode.STALE, "no sign of life")
+LOGGED_OUT: Final = Closing(CloseCode.LOGGED_OUT, "logged out")
+NOT_ALLOWED: Final = Closing(CloseCode.KICKED, "no longer allowed in this channel")
 SLOW: Final = Closing(CloseCode.SLOW, "reading too slowly")
 
 

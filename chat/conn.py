@@ -46,7 +46,12 @@ class Conn(ABC):
 
 
 class DirectConn(Conn):
-    """A connection that can be written to without blocking."""
+    """A connection that can be written to without blocking.
+
+    `recv` and `send_str` work too, for whoever wants to use it without a channel.
+    """
+
+    _texts: "Queue[str] | None" = None  # what `recv` has still to return, once it was called
 
     @property
     @abstractmethod
@@ -81,6 +86,25 @@ class DirectConn(Conn):
     @abstractmethod
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """End it, saying why where the wire can.  Never yields; idempotent."""
+
+    def recv(self) -> str:
+        if self._texts is None:
+            self._texts = Queue()
+            self.start(self._keep, self._keep_no_more)
+        text = _get(self._texts)
+        if self._texts.empty():
+            self.resume()
+        return text
+
+    def _keep(self, request: Request) -> None:
+        """Keep a text for `recv`, and let the peer wait until it was fetched."""
+        assert self._texts is not None
+        self._texts.put_nowait(request.text)
+        self.pause()
+
+    def _keep_no_more(self, _closing: Closing) -> None:
+        assert self._texts is not None
+        self._texts.shutdown()
 
 
 class GreenletConn(DirectConn):

@@ -37,7 +37,17 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = _parse(url)
         self._thread = ThreadPool(1)
-        self._engine = self._thread.apply(self._open)
+        engine, error = self._thread.apply(self._try_open)
+        if engine is None:
+            self._thread.kill()
+            raise error or AssertionError("no engine and no error")
+        self._engine = engine
+
+    def _try_open(self) -> tuple[Engine | None, Exception | None]:
+        try:
+            return self._open(), None
+        except Exception as exc:
+            return None, exc
 
     def _open(self) -> Engine:
         if self._url.get_backend_name() != "sqlite":
@@ -58,12 +68,18 @@ class Database:
         An exception rolls back and is raised here.  `work` must not touch greenlets, and what it returns must be plain
         data: its session is closed by then.
         """
-        result: T = self._thread.apply(self._work, (work,))
-        return result
+        result, error = self._thread.apply(self._work, (work,))
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]
 
-    def _work(self, work: Callable[[Session], T]) -> T:
-        with Session(self._engine, expire_on_commit=False) as session, session.begin():
-            return work(session)
+    def _work(self, work: Callable[[Session], T]) -> tuple[T | None, Exception | None]:
+        """What is raised in a pool's thread is printed there by gevent, so it is handed over as a value."""
+        try:
+            with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                return work(session), None
+        except Exception as exc:
+            return None, exc
 
     def close(self) -> None:
         """Finish what runs, and close.  Blocks; idempotent."""

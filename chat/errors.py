@@ -215,7 +215,8 @@ class RateLimited(ChatError):
     retry = True
     text = "too many messages in too short a time"
 
-    def __init__(self, retry_after: float = 0.0) -> None:
+    def __init__(self, id: str = "", retry_after: float = 0.0) -> None:
+        self.id = id
         self.retry_after = retry_after
 
 

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from chat.config import ServerConf
+from web.websocket.serving import UnfitToServe
 
 log: Final = logging.getLogger("web.settings")
 
@@ -23,7 +24,7 @@ T = TypeVar("T")
 UNBUILT: Final = "this version runs one worker in one process, without Redis"
 
 
-class SettingError(ValueError):
+class SettingError(UnfitToServe):
     """A setting is wrong; the text names it and says what is wanted."""
 
 

@@ -1,7 +1,9 @@
-"""Which channels there are: the contract and its backends."""
+"""Which channels there are: the contract and its backends.
+
+`SqlRegistry` is in `chat.registry.sql`, apart, so that whoever keeps channels in memory need not load SQLAlchemy.
+"""
 
 from chat.registry.base import ChannelRecord, Registry
 from chat.registry.memory import MemoryRegistry
-from chat.registry.sql import SqlRegistry
 
-__all__ = ["ChannelRecord", "MemoryRegistry", "Registry", "SqlRegistry"]
+__all__ = ["ChannelRecord", "MemoryRegistry", "Registry"]

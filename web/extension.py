@@ -1,0 +1,259 @@
+"""Chat in somebody's Flask application.
+
+    chat = Chat(app, identify=lambda: current_user.name)
+
+Making it does no I/O: no hub, greenlet, thread or descriptor before the process serves, so that gunicorn may load the
+application in its master (--preload) and fork afterwards.  What serves is opened at the first use, in the process that
+uses it.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import gevent
+from flask import Blueprint, Flask, session
+from gevent.lock import RLock
+from sqlalchemy.exc import SQLAlchemyError
+
+from chat.broker import MemoryBroker
+from chat.closing import SERVER_CLOSED
+from chat.database import Database
+from chat.errors import InvalidUser
+from chat.member import ACTIONS, EVERYBODY
+from chat.names import check_username
+from chat.registry.sql import SqlRegistry
+from chat.server import ChatServer
+from web import settings as configuration
+from web.routes.channels import add_channels
+from web.routes.page import add_page
+from web.routes.socket import add_socket
+from web.routes.tokens import add_tokens
+from web.settings import SettingError, Settings
+from web.throttle import Throttle
+from web.websocket import serving
+from web.websocket.gate import Gate
+from web.websocket.rate import Rate
+
+log: Final = logging.getLogger("web")
+
+TOKENS: Final = Rate.per_second(2, 120)  # a browser that restores its tabs wants many at once
+CHANNELS: Final = Rate.per_second(1, 120)
+FLUSH: Final = 1.0  # seconds for what was said last, of the time for draining
+
+Identify = Callable[[], str | None]
+Authorize = Callable[[str, str, str], bool]
+
+
+class _Running:
+    """What exists only in a process that serves."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.pid = os.getpid()
+        self.database = Database(configuration.database_url(settings))
+        self.gate = Gate(settings)
+        self.tokens = Throttle(TOKENS, self.gate.clock)
+        self.channels = Throttle(CHANNELS, self.gate.clock)
+        self.server = ChatServer(
+            settings.conf, registry=SqlRegistry(self.database), broker=MemoryBroker(recent=settings.resume_limit)
+        )
+
+
+class Chat:
+    """The extension.  `identify` tells who asks, `authorize` what they may do.
+
+    `identify() -> str | None` is called in requests only; the default is flask-login's current user.
+    `authorize(username, channel, action) -> bool` is called in an application context, when a token is asked for, at join,
+    and every CHAT_REAUTHORIZE seconds for open sockets; actions are list, join, publish, whisper, edit, delete, history,
+    create and moderate.  The default allows everything but moderate.  `conf` are fields of ServerConf that only code can
+    express: `controller`, `logger`.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        url_prefix: str = "/chat",
+        identify: Identify | None = None,
+        authorize: Authorize | None = None,
+        **conf: object,
+    ) -> None:
+        if app is not None:
+            self.init_app(app, url_prefix=url_prefix, identify=identify, authorize=authorize, **conf)
+
+    def init_app(
+        self,
+        app: Flask,
+        *,
+        url_prefix: str = "/chat",
+        identify: Identify | None = None,
+        authorize: Authorize | None = None,
+        **conf: object,
+    ) -> None:
+        """Read the settings and add the blueprint `chat`.  Raises: SettingError naming what is wrong."""
+        self.app = app
+        self.settings = configuration.load(app.config, os.environ, app.instance_path, **conf)
+        self._identify = identify or _flask_login
+        self._authorize = authorize
+        self._running: _Running | None = None
+        self._starting = RLock()
+        app.extensions["chat"] = self
+        app.register_blueprint(self._blueprint(), url_prefix=url_prefix)
+        self._exempt_from_csrf()
+        serving.register(self)
+
+    def _blueprint(self) -> Blueprint:
+        here = Path(__file__).parent
+        blueprint = Blueprint(
+            "chat", __name__, template_folder=here / "templates", static_folder=here / "static", static_url_path="/static"
+        )
+        add_channels(blueprint, self)
+        add_tokens(blueprint, self)
+        add_socket(blueprint, self)
+        add_page(blueprint, self.identify, lambda: self.settings)
+        return blueprint
+
+    def _exempt_from_csrf(self) -> None:
+        """The JSON routes check where a request comes from themselves; a page of the host's must not have to."""
+        protection = self.app.extensions.get("csrf")
+        if protection is not None:
+            protection.exempt(self.app.blueprints["chat"])
+
+    # What serves
+
+    @property
+    def server(self) -> ChatServer:
+        """The chat server of this process; from gunicorn's post_worker_init on."""
+        return self._started().server
+
+    @property
+    def gate(self) -> Gate:
+        """The WebSockets of this process."""
+        return self._started().gate
+
+    @property
+    def database(self) -> Database:
+        """The database, opened once for everybody in this process."""
+        return self._started().database
+
+    @property
+    def tokens(self) -> Throttle:
+        """How many tokens one user may ask for."""
+        return self._started().tokens
+
+    @property
+    def channels(self) -> Throttle:
+        """How many channels one user may create."""
+        return self._started().channels
+
+    def _started(self) -> _Running:
+        if self._running is None:
+            self.start()
+        assert self._running is not None
+        if self._running.pid != os.getpid():
+            raise RuntimeError(
+                "the chat was used before gunicorn forked its worker, where sockets and threads do not survive; "
+                "use Chat.server from post_worker_init on, or in requests"
+            )
+        return self._running
+
+    # `web.websocket.serving.Service`
+
+    @property
+    def instance(self) -> Path:
+        """The folder of the database, the secret and the lock."""
+        return self.settings.instance
+
+    @property
+    def drain_timeout(self) -> float:
+        """Seconds that `drain` may take."""
+        return self.settings.drain_timeout
+
+    def start(self) -> None:
+        """Open the database and the server.  Blocks; idempotent.  Raises: SettingError."""
+        with self._starting:
+            if self._running is not None:
+                return
+            self._exempt_from_csrf()
+            try:
+                self._running = _Running(self.settings)
+            except (ValueError, SQLAlchemyError, OSError) as exc:
+                raise SettingError(f"CHAT_DATABASE_URL: this database cannot be used: {exc}") from exc
+            if self._authorize is not None:
+                self._reviewer = gevent.spawn(self._review)
+
+    def drain(self) -> None:
+        """See everybody off and put everything away.  Blocks, for about CHAT_DRAIN_TIMEOUT seconds; idempotent."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        deadline = running.gate.clock.monotonic() + self.drain_timeout
+        running.gate.hush()
+        with gevent.Timeout(FLUSH) as patience:
+            try:
+                running.server.flush()
+            except gevent.Timeout as out:
+                if out is not patience:
+                    raise
+                log.warning("some channels were still busy after %g s; their last messages may be lost", FLUSH)
+        running.gate.see_off(deadline)
+        running.server.stop(SERVER_CLOSED)
+        running.database.close()
+
+    def close_session(self, session: str) -> None:
+        """End the sockets of a login that has ended."""
+        if self._running is not None:
+            self._running.gate.close_session(session)
+
+    # Who may do what: `web.host.Host`
+
+    def identify(self) -> str | None:
+        """Who asks, None for nobody.  A name that no user can have is the host's mistake, and is logged."""
+        name = self._identify()
+        if name is None:
+            return None
+        try:
+            return check_username(name)
+        except InvalidUser as exc:
+            log.error("identify() returned a name that nobody can have: %s", exc)
+            return None
+
+    def session(self) -> str | None:
+        """The id of the login, where the application keeps one as `sid` in its session."""
+        sid = session.get("sid")
+        return sid if isinstance(sid, str) else None
+
+    def may(self, username: str, channel: str, action: str) -> bool:
+        """Whether that is allowed."""
+        if self._authorize is None:
+            return action in EVERYBODY
+        with self.app.app_context():
+            return bool(self._authorize(username, channel, action))
+
+    def rights(self, username: str, channel: str) -> frozenset[str]:
+        """All that is allowed."""
+        if self._authorize is None:
+            return EVERYBODY
+        return frozenset(action for action in ACTIONS if self.may(username, channel, action))
+
+    def _review(self) -> None:
+        """The greenlet that asks `authorize` again."""
+        while True:
+            gevent.sleep(self.settings.reauthorize)
+            if self._running is None:
+                return
+            try:
+                self._running.gate.review(self.rights)
+            except Exception:
+                log.exception("authorize() failed; everybody keeps what they had")
+
+
+def _flask_login() -> str | None:
+    """The name of flask-login's current user: its `username`, else its id."""
+    from flask_login import current_user
+
+    if not current_user or not current_user.is_authenticated:
+        return None
+    return str(getattr(current_user, "username", None) or current_user.get_id())

@@ -1,0 +1,41 @@
+"""What the routes need of the extension, which lies above them."""
+
+from typing import Protocol
+
+from chat.server import ChatServer
+from web.settings import Settings
+from web.throttle import Throttle
+from web.websocket.gate import Gate
+
+
+class Host(Protocol):
+    """The chat of one Flask application."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def server(self) -> ChatServer: ...
+
+    @property
+    def gate(self) -> Gate: ...
+
+    @property
+    def tokens(self) -> Throttle:
+        """How many tokens one user may ask for."""
+
+    @property
+    def channels(self) -> Throttle:
+        """How many channels one user may create."""
+
+    def identify(self) -> str | None:
+        """Who asks, in NFC; None for somebody who is not logged in.  In requests only."""
+
+    def session(self) -> str | None:
+        """The login by which they ask, where the application tells.  In requests only."""
+
+    def may(self, username: str, channel: str, action: str) -> bool:
+        """Whether the application allows it."""
+
+    def rights(self, username: str, channel: str) -> frozenset[str]:
+        """All actions that the application allows."""

@@ -1,0 +1,44 @@
+"""Channels over HTTP: which there are, and a new one."""
+
+import msgspec
+from flask import Blueprint, Response, jsonify, make_response
+
+from chat.errors import BadRequest, InvalidChannel
+from chat.names import check_channel_name
+from web.host import Host
+from web.routes.api import allow, body, caller, json_route
+
+
+class NewChannel(msgspec.Struct):
+    """The body of `POST /channels`."""
+
+    name: str
+
+
+def add_channels(blueprint: Blueprint, host: Host) -> None:
+    """Add `GET /channels` and `POST /channels`."""
+
+    @blueprint.get("/channels")
+    @json_route
+    def list_channels() -> Response:
+        username = caller(host)
+        names = [name for name in host.server.channels() if host.may(username, name, "list")]
+        return jsonify(channels=[{"name": name, "count": host.server.count(name)} for name in names])
+
+    @blueprint.post("/channels")
+    @json_route
+    def create_channel() -> Response:
+        username = caller(host)
+        name = _checked(body(NewChannel, host).name)
+        allow(host, username, name, "create")
+        host.channels.spend(username)
+        channel = host.server.create_channel(name, created_by=username)
+        return make_response(jsonify(name=channel.name), 201)
+
+
+def _checked(name: str) -> str:
+    """A name that no channel can have is the caller's mistake: 400, where an unknown channel would be 404."""
+    try:
+        return check_channel_name(name)
+    except InvalidChannel as exc:
+        raise BadRequest(str(exc)) from exc

@@ -1,0 +1,35 @@
+"""Serves an application by gevent's own server, for development: one process, no gunicorn."""
+
+import signal
+
+import gevent
+from flask import Flask
+from gevent.pywsgi import WSGIServer
+
+from web.websocket.handler import WebSocketHandler
+from web.websocket.lock import InstanceLock
+from web.websocket.serving import UnfitToServe, services
+
+
+def serve(app: Flask, host: str, port: int) -> None:
+    """Serve until INT or TERM.  Blocks.  `monkey.patch_all()` must have been called before anything was imported."""
+    locks = [InstanceLock(service.instance) for service in services()]
+    for lock in locks:
+        if not lock.acquire():
+            raise SystemExit(f"process {lock.holder()} serves {lock.path.parent} already; stop it, or set CHAT_INSTANCE")
+    try:
+        for service in services():
+            service.start()
+    except UnfitToServe as exc:
+        raise SystemExit(str(exc)) from exc
+    server = WSGIServer((host, port), app, handler_class=WebSocketHandler)
+    server.start()
+    print(f"Serving on http://{host}:{server.server_port} (for development)", flush=True)  # noqa: T201 (it is a program)
+    stopping = gevent.event.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        gevent.signal_handler(number, stopping.set)
+    stopping.wait()
+    server.draining = True  # type: ignore[attr-defined]  # HttpHandler looks for it
+    server.close()
+    gevent.joinall([gevent.spawn(service.drain) for service in services()])
+    server.stop(timeout=0.5)

@@ -1,0 +1,186 @@
+"""A WebSocket as a `Conn`: frames to requests, events to frames, and how much one peer may say.
+
+Requests are handed to the channel in the hub, so nothing here blocks.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from chat.clock import Clock
+from chat.closing import FLOOD, NOT_TEXT, CloseCode, Closing
+from chat.conn import DirectConn, OnGone, OnMessage
+from chat.errors import BadRequest, ChatError, NotJoined, RateLimited
+from chat.event import Refusal
+from chat.wire import Pong, Publish, Request, decode, ping
+from web.websocket.base import BaseSocket
+from web.websocket.formats import PLAIN, FramedFormat, PlainFormat
+from web.websocket.protocol import Message, ping_frame, text_frame
+from web.websocket.rate import Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ABUSE: Final = 100  # refusals, less one for each message that was allowed, until a flooding peer is closed
+CONTROLS: Final = Rate.per_second(10, 60)  # pings and pongs of one peer; Autobahn sends ten at once, attackers thousands
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for all connections of one application."""
+
+    clock: Clock
+    messages: Rate
+    on_end: "Callable[[WebSocketConn], None]"
+    """Called in the hub when a connection has ended."""
+
+
+class WebSocketConn(DirectConn):
+    """One WebSocket in one channel.  `started` it also hears the pings of `Heartbeat`, through `socket`."""
+
+    __slots__ = ("_controls_until", "_on_gone", "_on_message", "_refused", "_rules", "_said_until", "asked", "socket")
+
+    PING: ClassVar[bytes] = ping_frame()
+
+    def __init__(self, socket: BaseSocket, rules: Rules) -> None:
+        self.socket = socket
+        self.asked = 0.0  # when Heartbeat asked for a sign of life; 0 while it does not wait for one
+        self._rules = rules
+        self._on_message: OnMessage | None = None
+        self._on_gone: OnGone | None = None
+        self._said_until = 0.0
+        self._controls_until = 0.0
+        self._refused = 0
+
+    # For the channel
+
+    def start(self, on_message: OnMessage, on_gone: OnGone) -> None:
+        self._on_message = on_message
+        self._on_gone = on_gone
+        self.socket.start(self)
+
+    def write(self, data: bytes) -> None:
+        self.socket.write(data)
+
+    def probe(self) -> None:
+        self.socket.write(self.PING)
+
+    def pause(self) -> None:
+        self.socket.pause()
+
+    def resume(self) -> None:
+        self.socket.resume()
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        self.socket.close(code, reason)
+
+    def send_str(self, msg: str) -> None:
+        """Send one text frame; "" is a ping."""
+        self.socket.write(text_frame(msg.encode()) if msg else self.PING)
+
+    # For the socket: `web.websocket.base.Receiver`
+
+    def received(self, message: Message) -> None:
+        if not isinstance(message, str):
+            self.socket.close(*NOT_TEXT)
+            return
+        try:
+            request = self._request(message)
+        except ChatError as exc:
+            self._refuse(exc)
+            return
+        if request is not None and self._on_message is not None:
+            self._on_message(request)
+
+    def pinged(self, count: int) -> None:
+        until = CONTROLS.spend(self._controls_until, self._rules.clock.monotonic(), count)
+        if until is None:
+            self.socket.close(*FLOOD)
+        else:
+            self._controls_until = until
+
+    def ended(self, closing: Closing) -> None:
+        on_gone, self._on_message, self._on_gone = self._on_gone, None, None
+        self._rules.on_end(self)
+        if on_gone is not None:
+            on_gone(closing)
+
+    def _request(self, message: str) -> Request | None:
+        """What the peer asks for, None for a mere sign of life.  Raises: RateLimited, BadRequest."""
+        now = self._rules.clock.monotonic()
+        until = self._rules.messages.spend(self._said_until, now)
+        if until is None:
+            raise RateLimited(self._id_of(message))
+        self._said_until = until
+        self._refused -= self._refused > 0
+        return self._decode(message)
+
+    def _refuse(self, error: ChatError) -> None:
+        self._refused += 1
+        if self._refused > ABUSE:
+            self.socket.close(*FLOOD)
+            return
+        id = error.id if isinstance(error, BadRequest | RateLimited) else ""
+        refusal = Refusal(id or "", error.code, str(error), error.retry, self._rules.clock.now())
+        self.socket.write(self.format.encode([refusal]))
+
+    @property
+    @abstractmethod
+    def format(self) -> FramedFormat: ...
+
+    @abstractmethod
+    def _decode(self, message: str) -> Request | None:
+        """Read a frame.  Raises: BadRequest."""
+
+    @abstractmethod
+    def _id_of(self, message: str) -> str:
+        """The id of a request that is refused unread."""
+
+
+class PlainConn(WebSocketConn):
+    """Without a subprotocol: a frame is what the user says."""
+
+    __slots__ = ()
+
+    @property
+    def format(self) -> PlainFormat:
+        return PLAIN
+
+    def _decode(self, message: str) -> Request:
+        return Publish(message)
+
+    def _id_of(self, message: str) -> str:  # noqa: ARG002 (the other wire has ids)
+        return ""
+
+
+class V1Conn(WebSocketConn):
+    """chat.v1: JSON with types and ids."""
+
+    __slots__ = ("_channel", "_format")
+
+    # A browser's page cannot see the WebSocket's own pings, and other clients answer those by themselves.
+    PING: ClassVar[bytes] = ping_frame() + text_frame(ping())
+
+    def __init__(self, socket: BaseSocket, rules: Rules, channel: str, format: FramedFormat) -> None:
+        super().__init__(socket, rules)
+        self._channel = channel
+        self._format = format
+
+    @property
+    def format(self) -> FramedFormat:
+        return self._format
+
+    def _decode(self, message: str) -> Request | None:
+        request = decode(message)
+        if isinstance(request, Pong):
+            return None
+        if request.channel != self._channel:
+            raise NotJoined(NotJoined.text, request.id)
+        return request
+
+    def _id_of(self, message: str) -> str:
+        try:
+            request = decode(message)
+        except BadRequest as exc:
+            return exc.id or ""
+        return request.id or "" if isinstance(request, Publish) else ""

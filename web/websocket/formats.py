@@ -1,0 +1,63 @@
+"""How a channel's events look on a WebSocket: rendered once, framed once, for all members alike."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from weakref import WeakValueDictionary
+
+from chat.event import Event
+from chat.format import Format, plain_text
+from chat.wire import Dialect, Limits
+from web.websocket.protocol import text_frame
+
+
+class FramedFormat(Format):
+    """One text frame an event."""
+
+    __slots__ = ("__weakref__",)
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        return b"".join([text_frame(data) for event in events if (data := self.render(event))])
+
+    @abstractmethod
+    def render(self, event: Event) -> bytes:
+        """One event in UTF-8, b"" when it is not shown."""
+
+
+class PlainFormat(FramedFormat):
+    """Lines of text, for any client."""
+
+    __slots__ = ()
+
+    def render(self, event: Event) -> bytes:
+        return plain_text(event).encode()
+
+
+class V1Format(FramedFormat):
+    """chat.v1, for the members of one channel."""
+
+    __slots__ = ("_dialect",)
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def render(self, event: Event) -> bytes:
+        return self._dialect.encode(event)
+
+
+PLAIN = PlainFormat()
+
+
+class V1Formats:
+    """The format of each channel; kept as long as a connection has it, because a channel groups members by it."""
+
+    def __init__(self, limits: Limits, ping: float) -> None:
+        self._limits = limits
+        self._ping = ping
+        self._formats: WeakValueDictionary[str, V1Format] = WeakValueDictionary()
+
+    def of(self, channel: str) -> V1Format:
+        """The format for members of `channel`."""
+        found = self._formats.get(channel)
+        if found is None:
+            found = self._formats[channel] = V1Format(Dialect(channel, self._limits, self._ping))
+        return found

@@ -1,0 +1,117 @@
+"""Lets sockets in and out: counts them, makes a `Conn` of each, watches over them, and sees them all off at the end."""
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+import gevent
+
+from chat.clock import Clock, SystemClock
+from chat.closing import LOGGED_OUT, NOT_ALLOWED, restart
+from chat.errors import ChatError
+from chat.member import Member, Resume
+from chat.wire import Limits
+from web.settings import Settings
+from web.websocket.base import BaseSocket
+from web.websocket.census import Census, Ticket
+from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn
+from web.websocket.formats import V1Formats
+from web.websocket.heartbeat import Heartbeat
+from web.websocket.rate import Rate
+
+BURST: Final = 3.0  # times the rate that one socket may say at once
+BATCH: Final = 200  # sockets closed in one go when draining, so that they do not all come back in the same instant
+RETURN_RATE: Final = 1000.0  # clients a second that a successor should have to greet
+
+
+class Gate:
+    """All WebSockets of one application in this process."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
+        self.draining = False
+        self.census = Census(
+            per_process=settings.connections,
+            per_user=settings.connections_per_user,
+            per_address=settings.connections_per_address,
+        )
+        self._settings = settings
+        rate = settings.message_rate
+        self._rules = Rules(self.clock, Rate.per_second(rate, rate * BURST), self._left)
+        self._formats = V1Formats(Limits(settings.conf.max_message, rate), settings.ping_interval)
+        self._heartbeat = Heartbeat(settings.ping_interval, self.clock)
+        self._guests: dict[WebSocketConn, tuple[Member, Ticket]] = {}
+
+    def __len__(self) -> int:
+        return len(self._guests)
+
+    def enter(self, socket: BaseSocket, member: Member, ticket: Ticket, *, v1: bool, resume: Resume | None) -> None:
+        """Join an upgraded socket to its channel.  Never blocks."""
+        conn: WebSocketConn
+        if v1:
+            channel = member.grant.channel
+            conn = V1Conn(socket, self._rules, channel, self._formats.of(channel))
+        else:
+            conn = PlainConn(socket, self._rules)
+        self._guests[conn] = member, ticket
+        self._heartbeat.add(conn)
+        try:
+            member.join(conn, resume=resume)
+        except ChatError:  # the channel ended while the 101 was on its way
+            conn.close(*restart(_spread(1)))
+            self._left(conn)
+
+    def turn_away(self, member: Member, ticket: Ticket) -> None:
+        """There will be no socket after all: give back what was taken for it.  Never yields."""
+        member.cancel()
+        self.census.leave(ticket)
+
+    def close_session(self, session: str) -> None:
+        """End the connections of a login that has ended.  Never yields."""
+        for conn, (member, _) in list(self._guests.items()):
+            if member.grant.session == session:
+                conn.close(*LOGGED_OUT)
+
+    def review(self, rights_of: Callable[[str, str], frozenset[str]]) -> None:
+        """Ask again what each user may do, and end what is not allowed any more.  Blocks."""
+        known: dict[tuple[str, str], frozenset[str]] = {}
+        for conn, (member, _) in list(self._guests.items()):
+            who = member.username, member.grant.channel
+            if who not in known:
+                known[who] = rights_of(*who)
+                gevent.sleep(0)
+            member.rights = known[who]
+            if "join" not in member.rights:
+                conn.close(*NOT_ALLOWED)
+
+    def hush(self) -> None:
+        """Let nobody in and hear nobody out: what was said is still answered.  Never yields."""
+        self.draining = True
+        for conn in self._guests:
+            conn.pause()
+
+    def see_off(self, deadline: float) -> None:
+        """Close all sockets with 1012, in batches, and wait until they are closed, or for `deadline`.  Blocks."""
+        self._heartbeat.stop()
+        count = len(self._guests)
+        sockets = []
+        for number, conn in enumerate(list(self._guests), 1):
+            sockets.append(conn.socket)
+            conn.close(*restart(_spread(count)))
+            if number % BATCH == 0:
+                gevent.sleep(0.005)
+        while self.clock.monotonic() < deadline and not all(socket.closed for socket in sockets):
+            gevent.sleep(0.02)
+        for socket in sockets:
+            socket.abort()
+
+    def _left(self, conn: WebSocketConn) -> None:
+        """A connection has ended.  Called in the hub."""
+        found = self._guests.pop(conn, None)
+        if found is not None:
+            self.census.leave(found[1])
+
+
+def _spread(count: int) -> float:
+    """Seconds after which one of `count` clients should come back."""
+    return 0.25 + random.random() * max(1.0, count / RETURN_RATE)  # noqa: S311 (nobody gains by guessing it)

@@ -1,0 +1,76 @@
+"""Finds peers that have gone without a word: a ping after a time of silence, the end when nothing comes back.
+
+One timer for all connections instead of one for each: they lie in buckets of a second, and a connection is looked at
+only when it might be due.
+"""
+
+from typing import Final
+
+from chat.clock import Clock, Timer
+from chat.closing import STALE
+from web.websocket.conn import WebSocketConn
+
+PATIENCE: Final = 10.0  # seconds for the answer to a ping; any frame is one
+TICK: Final = 1.0  # seconds a bucket
+LOOKS: Final = 500  # connections in one turn of the hub: 500 pings take about 4 ms
+
+
+class Heartbeat:
+    """Watches over connections.  `interval` is how many seconds of silence bring a ping."""
+
+    def __init__(self, interval: float, clock: Clock) -> None:
+        self._interval = interval
+        self._clock = clock
+        self._buckets: dict[int, list[WebSocketConn]] = {}
+        self._next = int(clock.monotonic() / TICK)
+        self._timer: Timer | None = None
+
+    def add(self, conn: WebSocketConn) -> None:
+        """Watch over `conn` until it has ended.  Never yields."""
+        self._look_at(conn, self._clock.monotonic() + self._interval)
+        if self._timer is None:
+            self._timer = self._clock.later(TICK, self._tick)
+
+    def stop(self) -> None:
+        """Watch no more.  Never yields; idempotent."""
+        self._buckets.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look_at(self, conn: WebSocketConn, due: float) -> None:
+        bucket = max(int(due / TICK) + 1, self._next)
+        self._buckets.setdefault(bucket, []).append(conn)
+
+    def _tick(self) -> None:
+        """A timer calls this in the hub."""
+        now = self._clock.monotonic()
+        looks = 0
+        while self._next <= now / TICK and looks < LOOKS:
+            bucket = self._buckets.get(self._next, [])
+            while bucket and looks < LOOKS:
+                self._look(bucket.pop(), now)
+                looks += 1
+            if not bucket:
+                self._buckets.pop(self._next, None)
+                self._next += 1
+        behind = self._next <= now / TICK
+        self._timer = self._clock.later(0.0 if behind else TICK, self._tick)
+
+    def _look(self, conn: WebSocketConn, now: float) -> None:
+        socket = conn.socket
+        if socket.closing is not None:
+            return
+        if conn.asked and socket.last_heard < conn.asked and not socket.paused:
+            if now - conn.asked >= PATIENCE:
+                socket.close(*STALE)
+            else:
+                self._look_at(conn, conn.asked + PATIENCE)
+            return
+        conn.asked = 0.0
+        silence_ends = socket.last_heard + self._interval
+        if socket.paused or now < silence_ends:  # it was us who did not listen
+            self._look_at(conn, now + self._interval if socket.paused else silence_ends)
+            return
+        conn.asked = now
+        conn.probe()
+        self._look_at(conn, now + PATIENCE)

@@ -1,0 +1,41 @@
+"""One process at a time per instance folder.
+
+In one process the log, the names and the tokens are in memory.  gunicorn starts a successor before it stops the
+predecessor (HUP), and adds workers on a signal (TTIN, USR2); whoever comes while another one serves waits here.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+NAME: Final = "lock"
+
+
+class InstanceLock:
+    """An flock, which the kernel releases however the process ends."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / NAME
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def acquire(self) -> bool:
+        """Take it if it is free, and leave our process id in it.  Never blocks."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+        return True
+
+    def holder(self) -> str:
+        """The process id of whoever has it."""
+        return os.pread(self._fd, 20, 0).decode(errors="replace") or "unknown"
+
+    def release(self) -> None:
+        """Let the next one have it.  Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

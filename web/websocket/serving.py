@@ -1,0 +1,45 @@
+"""What a server process does with the applications in it, when it starts and when it ends.
+
+The applications lie above and register themselves here; the servers (`worker`, `web.serve`) ask here.  Registering is all
+that happens before the process serves: no descriptor, greenlet or thread survives a fork.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+from weakref import WeakSet
+
+
+class UnfitToServe(ValueError):
+    """Something is wrong that only a person can mend; the text says what to do."""
+
+
+class Service(Protocol):
+    """An application with a beginning and an end."""
+
+    @property
+    def instance(self) -> Path:
+        """Folder that one process at a time may use."""
+
+    @property
+    def drain_timeout(self) -> float:
+        """Seconds that `drain` may take."""
+
+    def start(self) -> None:
+        """Open what it needs.  Blocks.  Raises: UnfitToServe."""
+
+    def drain(self) -> None:
+        """See all sockets off, and finish.  Blocks; idempotent."""
+
+
+_services: WeakSet[Service] = WeakSet()
+
+
+def register(service: Service) -> None:
+    """Have `service` started and drained with its process."""
+    _services.add(service)
+
+
+def services() -> Iterator[Service]:
+    """All that were registered and still exist."""
+    return iter(list(_services))

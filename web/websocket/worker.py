@@ -1,0 +1,148 @@
+"""gunicorn's worker: `gunicorn -k web.websocket.worker.ChatWorker`.
+
+Beyond gunicorn's own gevent worker it upgrades WebSockets, which then use up none of `worker_connections`; waits for the
+predecessor's lock before it serves; and on TERM, INT, QUIT and HUP sees everybody off before it ends.
+"""
+
+import gc
+import resource
+import sys
+from typing import Final
+
+import gevent
+from gevent import pywsgi
+from gevent.event import Event as Flag
+from gevent.pool import Pool
+from gunicorn.arbiter import Arbiter
+from gunicorn.http.wsgi import base_environ
+from gunicorn.sock import ssl_context
+from gunicorn.workers.ggevent import VERSION, GeventPyWSGIWorker, PyWSGIHandler, PyWSGIServer
+
+from web.websocket.handler import WebSocketHandler
+from web.websocket.lock import InstanceLock
+from web.websocket.redact import redacted_environ, redacted_headers
+from web.websocket.serving import Service, UnfitToServe, services
+
+LAST_REQUESTS: Final = 0.5  # seconds for HTTP requests that are still under way when all sockets are closed
+LOCK_POLL: Final = 0.05  # seconds between two looks at the predecessor's lock
+
+
+class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # gunicorn has no types
+    """With gunicorn's access log, without secrets in it."""
+
+    server: PyWSGIServer
+
+    def log_request(self) -> None:
+        if not self.server.log.access_log_enabled:
+            return
+        kept = self.environ, self.headers, self.response_headers
+        self.environ = redacted_environ(self.environ or {})
+        self.headers = pywsgi.OldMessage()
+        for name, value in redacted_headers(kept[1].items()):
+            self.headers[name] = value
+        self.response_headers = _without_cookies(self.response_headers or [])
+        try:
+            super().log_request()
+        finally:
+            self.environ, self.headers, self.response_headers = kept
+
+
+def _without_cookies(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """pywsgi has the names as bytes, whatever its stubs say."""
+    return [(name, value) for name, value in headers if "cookie" not in str(name).lower()]
+
+
+class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no types
+    """One process that carries WebSockets."""
+
+    server_class = PyWSGIServer
+    wsgi_handler = GunicornHandler
+
+    def init_process(self) -> None:
+        self._locks: list[InstanceLock] = []
+        self._stop = Flag()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application, wait for our turn, and start what it registered."""
+        try:
+            super().load_wsgi()
+            for service in services():
+                self._await_lock(service)
+                service.start()
+        except UnfitToServe as exc:
+            self.log.error("%s", exc)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    def _await_lock(self, service: Service) -> None:
+        try:
+            lock = InstanceLock(service.instance)
+        except OSError as exc:
+            raise UnfitToServe(f"CHAT_INSTANCE: {service.instance} cannot be used: {exc.strerror}") from exc
+        self._locks.append(lock)
+        if lock.acquire():
+            return
+        self.log.info("Worker %s waits for process %s, which has %s", self.pid, lock.holder(), lock.path)
+        while not lock.acquire():
+            self.notify()
+            if self._stop.wait(LOCK_POLL):
+                sys.exit(0)
+        self.log.info("Worker %s goes on: it has %s now", self.pid, lock.path)
+
+    def run(self) -> None:
+        """Serve until a signal comes."""
+        servers = [self._serve(listener) for listener in self.sockets]
+        # What is there now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        while self.alive:
+            self.notify()
+            self._stop.wait(1.0)
+        self._drain(servers)
+
+    def _serve(self, listener: gevent.socket.socket) -> PyWSGIServer:
+        listener.setblocking(True)
+        environ = base_environ(self.cfg) | {"wsgi.multithread": True, "SERVER_SOFTWARE": VERSION}
+        server = self.server_class(
+            listener,
+            application=self.wsgi,
+            spawn=Pool(self.worker_connections),
+            log=self.log,
+            handler_class=self.wsgi_handler,
+            environ=environ,
+            **({"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}),
+        )
+        server.start()
+        return server
+
+    def _drain(self, servers: list[PyWSGIServer]) -> None:
+        """New connections wait in the backlog for a successor; everything that is open comes to an end."""
+        for server in servers:
+            server.draining = True
+            server.close()
+        leaving = [gevent.spawn(self._drain_service, service) for service in services()]
+        while not all(greenlet.ready() for greenlet in leaving):
+            self.notify()
+            gevent.joinall(leaving, timeout=1.0)
+        for server in servers:
+            server.stop(timeout=LAST_REQUESTS)
+        for lock in self._locks:
+            lock.release()
+
+    def _drain_service(self, service: Service) -> None:
+        try:
+            service.drain()
+        except Exception:
+            self.log.exception("Could not end in good order")
+
+    # Signals come in whatever greenlet runs, the hub perhaps, so these must not block.
+
+    def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002
+        self.alive = False
+        self._stop.set()
+
+    def handle_quit(self, sig: int, frame: object) -> None:
+        self.handle_exit(sig, frame)

@@ -1,0 +1,371 @@
+"""The standalone application: its forms, its sessions, and what it says when something is wrong."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from flask import Blueprint, Flask
+from flask.testing import FlaskClient
+from flask_login import LoginManager
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.test import TestResponse
+
+from web.accounts import Account, AccountsUnavailable
+from web.app import create_app
+from web.passwords import TooManyLogins
+from web.routes.login import BUSY, local_target, make_login
+
+GOOD = "correct horse"
+
+
+def make_site(folder: Path, **config: object) -> Flask:
+    return create_app({"CHAT_INSTANCE": folder, **config})
+
+
+def close_site(app: Flask) -> None:
+    app.extensions["chat"].drain()
+    app.extensions["accounts"].close()
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Flask]:
+    app = make_site(tmp_path)
+    yield app
+    close_site(app)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def csrf_token(response: TestResponse) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', response.text)
+    assert found, response.text
+    return found[1]
+
+
+def submit(client: FlaskClient, path: str, username: str, password: str) -> TestResponse:
+    token = csrf_token(client.get(path))
+    return client.post(path, data={"csrf_token": token, "username": username, "password": password})
+
+
+def alerts(response: TestResponse) -> list[str]:
+    return [unescape(text) for text in re.findall(r'role="alert"[^>]*>([^<]+)<', response.text)]
+
+
+def log_out(client: FlaskClient) -> TestResponse:
+    page = client.get("/chat/", environ_overrides={"web.websocket": object()})
+    return client.post("/logout", data={"csrf_token": csrf_token(page)})
+
+
+# Registering and logging in
+
+
+def test_registering_logs_in_and_leads_to_the_page(client: FlaskClient) -> None:
+    response = submit(client, "/register", "ann", GOOD)
+
+    assert (response.status_code, response.location) == (303, "/chat/")
+    page = client.get(response.location, environ_overrides={"web.websocket": object()})
+    assert "<bdi>ann</bdi>" in page.text
+
+
+def test_logging_in_leads_to_where_one_came_from(client: FlaskClient) -> None:
+    submit(client, "/register", "ann", GOOD)
+    log_out(client)
+
+    assert submit(client, "/login?next=/chat/?x=1", "ann", GOOD).location == "/chat/?x=1"
+
+
+def test_a_phone_s_space_after_the_name_does_no_harm(client: FlaskClient) -> None:
+    submit(client, "/register", "ann ", GOOD)
+    log_out(client)
+
+    assert submit(client, "/login", " ann", GOOD).status_code == 303
+
+
+def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(client: FlaskClient) -> None:
+    submit(client, "/register", "ann", GOOD)
+    log_out(client)
+
+    wrong, unknown = (submit(client, "/login", name, "wrong horse") for name in ("ann", "bob"))
+
+    assert wrong.status_code == unknown.status_code == 401
+    assert alerts(wrong) == alerts(unknown) != []
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "status", "said"),
+    [
+        ("", GOOD, 400, "Enter your user name"),
+        ("bob", "", 400, "Enter your password"),
+        ("bob", "short", 400, "at least 8 characters"),
+        ("a\u200bb", GOOD, 400, "U+200B"),
+        ("b" * 65, GOOD, 400, "at most 64"),
+        ("ANN", GOOD, 409, "is taken"),
+    ],
+)
+def test_what_is_wrong_stands_beside_its_field(
+    client: FlaskClient, username: str, password: str, status: int, said: str
+) -> None:
+    submit(client, "/register", "ann", GOOD)
+    log_out(client)
+
+    response = submit(client, "/register", username, password)
+
+    assert response.status_code == status
+    assert [text for text in alerts(response) if said in text]
+    field = "password" if username == "bob" else "username"
+    described = re.search(rf'<input aria-describedby="([^"]+)" aria-invalid="true"[^>]* id="{field}"', response.text)
+    assert described
+    assert all(f'id="{id}"' in response.text for id in described[1].split())
+
+
+def test_the_name_is_kept_for_the_next_try_and_the_password_is_not(client: FlaskClient) -> None:
+    response = submit(client, "/login", "<ann>", "not the horse")
+
+    assert 'value="&lt;ann&gt;"' in response.text
+    assert "not the horse" not in response.text
+
+
+def test_who_is_logged_in_need_not_log_in(client: FlaskClient) -> None:
+    submit(client, "/register", "ann", GOOD)
+
+    assert client.get("/login").location == "/chat/"
+    assert client.get("/register?next=/chat/?y=2").location == "/chat/?y=2"
+
+
+def test_a_stranger_is_sent_to_the_login_and_from_there_to_the_page(client: FlaskClient) -> None:
+    response = client.get("/chat/", environ_overrides={"web.websocket": object()})
+
+    assert (response.status_code, response.location) == (303, "/login?next=/chat/")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "https://evil.example/",
+        "javascript:alert(1)",
+        "/\t/evil.example",
+        "\n//evil.example",
+        " //evil.example",
+        "evil.example",
+        "",
+    ],
+)
+def test_no_address_of_another_site_is_gone_to(target: str) -> None:
+    assert local_target(target) is None
+
+
+@pytest.mark.parametrize("target", ["/", "/chat/?a=b c", "/chat/%5C", "/a//b", "/a:b@c"])
+def test_an_address_of_this_site_is_gone_to(target: str) -> None:
+    assert local_target(target) == target
+
+
+# Sessions
+
+
+def test_nothing_planted_in_the_session_survives_the_login(client: FlaskClient) -> None:
+    with client.session_transaction() as planted:
+        planted["sid"] = planted["note"] = "planted"
+
+    submit(client, "/register", "ann", GOOD)
+
+    with client.session_transaction() as renewed:
+        assert "note" not in renewed
+        assert len(renewed["sid"]) >= 22, "128 bits in base64"
+        assert renewed["sid"] != "planted"
+
+
+def test_each_login_has_an_id_of_its_own(client: FlaskClient) -> None:
+    sids = set()
+    submit(client, "/register", "ann", GOOD)
+    for _ in range(2):
+        with client.session_transaction() as current:
+            sids.add(current["sid"])
+        log_out(client)
+        submit(client, "/login", "ann", GOOD)
+
+    assert len(sids) == 2
+
+
+def test_logging_out_ends_the_session(client: FlaskClient) -> None:
+    submit(client, "/register", "ann", GOOD)
+
+    response = log_out(client)
+
+    assert (response.status_code, response.location) == (303, "/login")
+    assert client.get("/chat/channels").status_code == 401
+
+
+def test_nobody_is_logged_out_by_a_link(client: FlaskClient) -> None:
+    submit(client, "/register", "ann", GOOD)
+
+    assert client.get("/logout").status_code == 405
+    assert client.post("/logout").status_code == 400, "without the form's token"
+    assert client.get("/chat/channels").status_code == 200
+
+
+def test_scripts_and_foreign_pages_do_not_get_the_cookie(client: FlaskClient) -> None:
+    cookie = submit(client, "/register", "ann", GOOD).headers["Set-Cookie"]
+
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+
+
+class NoAccounts:
+    """Accounts that cannot be reached, in a way that the test chooses."""
+
+    def __init__(self, failure: Exception) -> None:
+        self._failure = failure
+
+    def register(self, username: str, password: str) -> NoReturn:
+        raise self._failure
+
+    verify = register
+
+
+def bare_site(accounts: object, ended: list[str]) -> Flask:
+    """The login alone, in an application that has nothing else."""
+    app = Flask("web", static_folder=None)
+    app.config.update(SECRET_KEY="test", WTF_CSRF_CHECK_DEFAULT=False, WTF_CSRF_ENABLED=False)
+    CSRFProtect(app)
+    LoginManager(app).user_loader(lambda id: Account(int(id), "ann"))
+    app.register_blueprint(Blueprint("chat", "web", static_folder="static", url_prefix="/chat"))
+    app.register_blueprint(make_login(accounts, home=lambda: "/", on_logout=ended.append))  # type: ignore[arg-type]
+    return app
+
+
+def test_logging_out_tells_which_session_has_ended() -> None:
+    ended: list[str] = []
+    client = bare_site(None, ended).test_client()
+    with client.session_transaction() as current:
+        current["sid"] = "the session's id"
+
+    client.post("/logout")
+    client.post("/logout")
+
+    assert ended == ["the session's id"], "once, and never an id that is none"
+
+
+@pytest.mark.parametrize("failure", [TooManyLogins(), AccountsUnavailable()])
+@pytest.mark.parametrize("path", ["/login", "/register"])
+def test_a_server_with_too_much_to_do_says_so_and_keeps_the_form(path: str, failure: Exception) -> None:
+    client = bare_site(NoAccounts(failure), []).test_client()
+
+    response = client.post(path, data={"username": "ann", "password": GOOD})
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert 'value="ann"' in response.text
+    assert alerts(response)
+    assert (BUSY in alerts(response)) == isinstance(failure, TooManyLogins)
+
+
+# The application around the forms
+
+
+def test_the_root_leads_to_the_page(client: FlaskClient) -> None:
+    assert client.get("/").location == "/chat/"
+
+
+def test_a_form_from_an_earlier_visit_is_explained(client: FlaskClient) -> None:
+    response = client.post("/login", data={"csrf_token": "old", "username": "ann", "password": GOOD})
+
+    assert response.status_code == 400
+    assert "reload the page" in response.text
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "kind"),
+    [
+        ("/nowhere", {}, "text/html"),
+        ("/nowhere", {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, "text/html"),
+        ("/nowhere", {"Accept": "application/json"}, "application/json"),
+        ("/chat/nowhere", {"Accept": "text/html"}, "application/json"),
+    ],
+)
+def test_an_error_is_told_in_the_language_of_who_asks(
+    client: FlaskClient, path: str, headers: dict[str, str], kind: str
+) -> None:
+    response = client.get(path, headers=headers)
+
+    assert (response.status_code, response.mimetype) == (404, kind)
+    if response.json:
+        assert response.json["error"]["code"] == "not_found"
+        assert response.json["error"]["message"]
+    else:
+        assert 'href="/chat/"' in response.text, "a way out"
+
+
+def test_an_error_keeps_the_headers_that_belong_to_it(client: FlaskClient) -> None:
+    assert "POST" in client.get("/logout").headers["Allow"]
+
+
+def test_more_than_a_form_can_hold_is_refused(client: FlaskClient) -> None:
+    assert client.post("/login", data={"username": "x" * 70_000}).status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/login", "/register", "/nowhere", "/chat/"])
+def test_every_html_page_keeps_foreign_code_and_frames_out(client: FlaskClient, path: str) -> None:
+    headers = client.get(path).headers
+
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self';")
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(("proxies", "host"), [(0, "localhost"), (1, "chat.example")])
+def test_forwarded_headers_are_believed_only_where_a_proxy_is_expected(tmp_path: Path, proxies: int, host: str) -> None:
+    app = make_site(tmp_path, CHAT_TRUSTED_PROXIES=proxies)
+
+    response = app.test_client().get("/login", headers={"X-Forwarded-Host": "chat.example", "X-Forwarded-Proto": "https"})
+
+    close_site(app)
+    assert f"wss://{host};" in response.headers["Content-Security-Policy"]
+
+
+def test_a_session_outlives_a_restart(tmp_path: Path) -> None:
+    first = make_site(tmp_path)
+    client = first.test_client()
+    submit(client, "/register", "ann", GOOD)
+    cookie = client.get_cookie("session")
+    assert cookie
+    close_site(first)
+
+    second = make_site(tmp_path)
+    client = second.test_client()
+    client.set_cookie("session", cookie.value)
+
+    assert client.get("/login").location == "/chat/"
+    close_site(second)
+
+
+def test_a_session_of_an_account_that_is_gone_is_a_stranger_s(client: FlaskClient) -> None:
+    with client.session_transaction() as forged:
+        forged["_user_id"] = "17"
+
+    assert client.get("/login").status_code == 200
+
+
+def test_making_the_application_starts_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys, threading\n"
+        "from gevent._hub_local import get_hub_if_exists\n"
+        "from web.app import create_app\n"
+        "create_app({'CHAT_INSTANCE': sys.argv[1]})\n"
+        "assert get_hub_if_exists() is None, 'a hub'\n"
+        "assert threading.active_count() == 1, 'a thread'\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+
+    assert run.returncode == 0, run.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]

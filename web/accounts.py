@@ -126,6 +126,10 @@ class Accounts:
         except OperationalError as exc:
             raise AccountsUnavailable from exc
 
+    def close(self) -> None:
+        """End the threads that hash.  Blocks; idempotent.  The database is not ours to close."""
+        self._passwords.close()
+
 
 def _key_or_nothing(username: str) -> str:
     """A name that cannot exist gets the key that nobody has."""

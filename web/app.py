@@ -55,7 +55,7 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
     CSRFProtect(app)
     chat = Chat(app)
     _configure(app, chat.settings)
-    accounts = Accounts(lambda: chat.database, Passwords())
+    accounts = app.extensions["accounts"] = Accounts(lambda: chat.database, Passwords())
     _add_login_manager(app, accounts)
     app.register_blueprint(make_login(accounts, home=_home, on_logout=chat.close_session))
     app.register_blueprint(make_health(chat))

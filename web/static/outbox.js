@@ -3,6 +3,7 @@
 
 const AGAIN_WITHIN = 5 * 60_000; // ms; for so long the server remembers an id
 const MOST = 50;
+const WAITING = "Waiting for the connection…";
 
 export class Outbox {
   #entries = new Map(); // id -> {id, text, to, since, shown}
@@ -21,6 +22,13 @@ export class Outbox {
     const entry = { id: randomId(), text, to, since: Date.now(), shown: this.log.addPending({ to, text }) };
     this.#entries.set(entry.id, entry);
     this.#publish(entry);
+  }
+
+  /** The connection has gone: nothing is under way any more. */
+  hold() {
+    for (const entry of this.#entries.values()) {
+      if (!entry.failed) entry.shown.wait(WAITING);
+    }
   }
 
   /** Say again all that was lost with the last connection. */
@@ -58,7 +66,7 @@ export class Outbox {
     const frame = { type: "publish", channel: this.channel, id, text };
     entry.failed = false;
     entry.sent = this.send(to === null ? frame : { ...frame, to });
-    entry.shown.wait(entry.sent ? "Sending…" : "Waiting for the connection…");
+    entry.shown.wait(entry.sent ? "Sending…" : WAITING);
   }
 
   #fail(entry, why, again) {

@@ -58,7 +58,10 @@ class Page {
       api: this.api,
       resume: () => room.resumeFrom(),
       onFrame: (frame) => room.receive(frame),
-      onState: (state) => this.status.show(state),
+      onState: (state) => {
+        this.status.show(state);
+        if (state.name !== "online") room.outbox.hold();
+      },
     });
     this.#connection.open();
     if (!PHONE.matches) byId("text").focus(); // on a phone that would raise the keyboard

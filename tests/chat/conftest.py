@@ -1,0 +1,99 @@
+"""What the tests of the core share: a clock that stands still, servers that are closed, and nothing left behind."""
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from io import StringIO
+
+import gevent
+import pytest
+
+from chat import ChatChannel, ChatServer, ServerConf
+from chat.database import Database
+from chat.testing import TurnedClock
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "logs_errors: the test provokes a fault that is to be logged")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_objects() -> Iterator[None]:
+    """`gc.get_objects` does not list what is frozen, so that looking for greenlets after each test is quick."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def our_greenlets() -> list[gevent.Greenlet]:
+    """Those of the package that have not ended."""
+    return [
+        found
+        for found in gc.get_objects()
+        if isinstance(found, gevent.Greenlet)
+        and not found.dead
+        and (getattr(found._run, "__module__", None) or "").startswith("chat.")
+    ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fails a test after which a greenlet of the package still runs."""
+    yield
+    left = our_greenlets()
+    gevent.joinall(left, timeout=2)
+    assert [found for found in left if not found.dead] == []
+
+
+@pytest.fixture(autouse=True)
+def nothing_crashes(request, caplog) -> Iterator[None]:
+    """Fails a test in which a greenlet died of an exception, or in which the package logged an error unasked."""
+    hub = gevent.get_hub()
+    hub.exception_stream = crashes = StringIO()
+    yield
+    del hub.exception_stream  # the default, sys.stderr, again
+    assert crashes.getvalue() == ""
+    if request.node.get_closest_marker("logs_errors") is None:
+        records = [*caplog.get_records("call"), *caplog.records]
+        assert [record.getMessage() for record in records if record.levelno >= logging.ERROR] == []
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock()
+
+
+MakeServer = Callable[..., ChatServer]
+
+
+@pytest.fixture
+def make_server(nothing_left_behind, nothing_crashes, clock) -> Iterator[MakeServer]:
+    """Makes servers, whose settings are keywords, and closes them at the end."""
+    made: list[ChatServer] = []
+
+    def make(*, backends: dict[str, object] | None = None, **conf: object) -> ChatServer:
+        server = ChatServer(ServerConf(**conf), clock=clock, **(backends or {}))
+        made.append(server)
+        return server
+
+    yield make
+    with gevent.Timeout(10):
+        for server in reversed(made):
+            server.close()
+
+
+@pytest.fixture
+def server(make_server) -> ChatServer:
+    return make_server()
+
+
+@pytest.fixture
+def lobby(server) -> ChatChannel:
+    return server.create_channel("lobby")
+
+
+@pytest.fixture
+def database(tmp_path, nothing_left_behind) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/chat.db")
+    yield database
+    database.close()

@@ -1,0 +1,368 @@
+"""What every `Registry` must do.  A new backend adds a parameter to `registry`."""
+
+from collections.abc import Iterator
+
+import gevent
+import pytest
+from sqlalchemy import text
+
+from chat.database import Database
+from chat.errors import DuplicatedChannel, IdleChannel, InvalidChannel
+from chat.registry import ChannelRecord, MemoryRegistry, Registry
+from chat.registry.sql import SqlRegistry
+from tests.chat.steps import never_yields
+
+NEVER_YIELDS = ["memory"]
+LASTING = ["sqlite"]
+COLUMNS = text("SELECT name, closed_at FROM channels")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def backend(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def registry(backend, clock, request) -> Registry:
+    if backend == "memory":
+        return MemoryRegistry(clock)
+    return SqlRegistry(request.getfixturevalue("database"))
+
+
+def test_there_are_no_channels_at_first(registry):
+    assert registry.names() == []
+
+
+def test_a_new_channel_has_an_epoch_and_an_empty_log(registry):
+    record = registry.create("lobby", "ada")
+
+    assert record == ChannelRecord("lobby", record.epoch, 0, "ada")
+    assert len(record.epoch) >= 16
+
+
+def test_nobody_need_have_created_it(registry):
+    assert registry.create("lobby").created_by == ""
+
+
+def test_no_two_epochs_are_alike(registry):
+    assert len({registry.create(f"room {number}").epoch for number in range(20)}) == 20
+
+
+def test_names_are_told_sorted(registry):
+    for name in ("zoo", "Äther", "attic", "Barn"):
+        registry.create(name)
+
+    assert registry.names() == ["Barn", "attic", "zoo", "Äther"]
+
+
+def test_a_name_belongs_to_one_channel(registry):
+    record = registry.create("lobby")
+
+    with pytest.raises(DuplicatedChannel) as caught:
+        registry.create("lobby")
+
+    assert caught.value.channel == "lobby"
+    registry.put_back("lobby", 3)
+    assert registry.take("lobby").epoch == record.epoch
+
+
+def test_names_differ_by_case(registry):
+    registry.create("lobby")
+    registry.create("Lobby")
+
+    assert registry.names() == ["Lobby", "lobby"]
+
+
+def test_of_several_who_create_at_once_one_succeeds(registry):
+    def create() -> bool:
+        try:
+            registry.create("lobby")
+        except DuplicatedChannel:
+            return False
+        return True
+
+    attempts = [gevent.spawn(create) for _ in range(8)]
+    gevent.joinall(attempts, timeout=5)
+
+    assert [attempt.value for attempt in attempts].count(True) == 1
+
+
+def test_what_does_not_exist_cannot_be_taken(registry):
+    with pytest.raises(InvalidChannel) as caught:
+        registry.take("lobby")
+
+    assert caught.value.channel == "lobby"
+
+
+def test_a_channel_that_was_put_back_goes_on_where_it_was(registry):
+    record = registry.create("lobby", "ada")
+    registry.put_back("lobby", 17)
+
+    assert registry.take("lobby") == ChannelRecord("lobby", record.epoch, 17, "ada")
+
+
+def test_it_can_be_taken_and_put_back_again_and_again(registry):
+    epoch = registry.create("lobby").epoch
+    for offset in (3, 3, 4, 1 << 40):
+        registry.put_back("lobby", offset)
+        assert registry.take("lobby") == ChannelRecord("lobby", epoch, offset)
+
+
+def test_an_unloaded_channel_keeps_its_name(registry):
+    registry.create("lobby")
+    registry.put_back("lobby", 0)
+
+    assert registry.names() == ["lobby"]
+    with pytest.raises(DuplicatedChannel):
+        registry.create("lobby")
+
+
+def test_a_closed_name_is_free_at_once(registry):
+    first = registry.create("lobby")
+    registry.close("lobby")
+
+    assert registry.names() == []
+    second = registry.create("lobby")
+    assert second.offset == 0
+    assert second.epoch != first.epoch
+
+
+def test_a_closed_channel_cannot_be_taken(registry):
+    registry.create("lobby")
+    registry.close("lobby")
+
+    with pytest.raises(InvalidChannel):
+        registry.take("lobby")
+
+
+def test_an_unloaded_channel_can_be_closed(registry):
+    registry.create("lobby")
+    registry.put_back("lobby", 5)
+    registry.close("lobby")
+
+    assert registry.names() == []
+
+
+def test_a_name_can_be_closed_and_made_again_many_times(registry):
+    epochs = set()
+    for _ in range(5):
+        epochs.add(registry.create("lobby").epoch)
+        registry.close("lobby")
+
+    assert len(epochs) == 5
+
+
+def test_closing_and_putting_back_the_unknown_does_nothing(registry):
+    registry.close("lobby")
+    registry.close("lobby", idle=True)
+    registry.put_back("lobby", 3)
+
+    assert registry.names() == []
+    with pytest.raises(InvalidChannel):
+        registry.take("lobby")
+
+
+def test_closing_twice_is_closing_once(registry):
+    registry.create("lobby")
+    registry.create("attic")
+    registry.close("lobby")
+    registry.close("lobby")
+
+    assert registry.names() == ["attic"]
+
+
+def test_what_was_put_back_after_its_end_stays_ended(registry):
+    registry.create("lobby")
+    registry.close("lobby")
+    registry.put_back("lobby", 9)
+
+    assert registry.names() == []
+    assert registry.create("lobby").offset == 0
+
+
+def test_a_sweep_touches_no_open_channel(registry, clock):
+    epoch = registry.create("lobby").epoch
+    registry.create("attic")
+    registry.put_back("lobby", 4)
+    clock.advance(100.0)
+    registry.sweep(0.0)
+
+    assert registry.names() == ["attic", "lobby"]
+    assert registry.take("lobby") == ChannelRecord("lobby", epoch, 4)
+
+
+def test_a_swept_name_can_be_made_again(registry):
+    registry.create("lobby")
+    registry.close("lobby")
+    registry.sweep(0.0)
+
+    assert registry.create("lobby").offset == 0
+
+
+@pytest.mark.parametrize("name", ["x' OR '1'='1", "50% _off_", "漢字 🦊", "é" * 64, 'a\\b"c`d'])
+def test_any_name_comes_back_as_it_was(registry, name):
+    registry.create(name, name)
+    registry.put_back(name, 1)
+
+    assert registry.take(name).name == name
+    assert registry.take(name).created_by == name
+    assert registry.names() == [name]
+
+
+def test_the_key_tells_channels_of_one_name_apart(registry):
+    first = registry.create("lobby")
+    registry.close("lobby")
+    second = registry.create("lobby")
+
+    assert first.key != second.key
+    assert first.key.startswith("lobby/")
+
+
+@pytest.mark.parametrize("backend", NEVER_YIELDS, indirect=True)
+def test_it_never_yields_where_it_says_so(registry):
+    with never_yields():
+        registry.create("lobby")
+        registry.put_back("lobby", 3)
+        registry.take("lobby")
+        registry.names()
+        registry.close("lobby", idle=True)
+        registry.sweep(0.0)
+
+
+# Those that end with the process: an idle channel ends, and it is remembered that it was idle.
+
+
+@pytest.fixture
+def memory(clock) -> MemoryRegistry:
+    return MemoryRegistry(clock)
+
+
+def test_memory_does_not_last(memory):
+    assert memory.lasting is False
+
+
+def test_an_idle_channel_is_told_from_one_that_never_was(memory):
+    memory.create("lobby")
+    memory.close("lobby", idle=True)
+
+    with pytest.raises(IdleChannel) as caught:
+        memory.take("lobby")
+
+    assert caught.value.channel == "lobby"
+
+
+def test_an_idle_name_is_free_at_once_and_then_idle_no_more(memory):
+    memory.create("lobby")
+    memory.close("lobby", idle=True)
+    memory.create("lobby")
+    memory.close("lobby")
+
+    with pytest.raises(InvalidChannel):
+        memory.take("lobby")
+
+
+def test_what_was_not_open_does_not_become_idle(memory):
+    memory.close("lobby", idle=True)
+
+    with pytest.raises(InvalidChannel):
+        memory.take("lobby")
+
+
+def test_a_sweep_forgets_what_ended_long_enough_ago(memory, clock):
+    for name in ("old", "new"):
+        memory.create(name)
+    memory.close("old", idle=True)
+    clock.advance(10.0)
+    memory.close("new", idle=True)
+    clock.advance(20.0)
+
+    memory.sweep(30.0)  # `old` ended exactly 30 seconds ago
+
+    with pytest.raises(InvalidChannel):
+        memory.take("old")
+    with pytest.raises(IdleChannel):
+        memory.take("new")
+
+
+# Those that last
+
+
+@pytest.fixture
+def file(tmp_path, nothing_left_behind) -> Iterator[list[Database]]:
+    """Opens one database file as several processes would, one after the other."""
+    opened: list[Database] = []
+    yield opened
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def reopen(backend, file, tmp_path):
+    def open_registry() -> SqlRegistry:
+        file.append(Database(f"sqlite:///{tmp_path}/chat.db"))
+        return SqlRegistry(file[-1])
+
+    return open_registry
+
+
+@pytest.fixture
+def lasting(reopen) -> Registry:
+    return reopen()
+
+
+@pytest.mark.parametrize("backend", LASTING, indirect=True)
+class TestLasting:
+    def test_it_says_so(self, lasting):
+        assert lasting.lasting is True
+
+    def test_a_channel_outlives_the_process(self, lasting, reopen):
+        record = lasting.create("lobby", "ada")
+        lasting.put_back("lobby", 12)
+
+        assert reopen().take("lobby") == ChannelRecord("lobby", record.epoch, 12, "ada")
+
+    def test_after_a_crash_the_log_goes_on_under_a_new_epoch(self, lasting, reopen):
+        record = lasting.create("lobby", "ada")  # taken, and never put back
+        successor = reopen()
+
+        taken = successor.take("lobby")
+
+        assert taken.epoch != record.epoch
+        assert taken == ChannelRecord("lobby", taken.epoch, 0, "ada")
+
+    def test_the_new_epoch_lasts_too(self, lasting, reopen):
+        lasting.create("lobby")
+        successor = reopen()
+        epoch = successor.take("lobby").epoch
+        successor.put_back("lobby", 2)
+
+        assert reopen().take("lobby") == ChannelRecord("lobby", epoch, 2)
+
+    def test_a_closed_channel_stays_closed(self, lasting, reopen):
+        lasting.create("lobby")
+        lasting.close("lobby")
+
+        assert reopen().names() == []
+
+    def test_an_idle_channel_does_not_become_invalid_but_is_unloaded(self, lasting):
+        lasting.create("lobby")
+        lasting.put_back("lobby", 1)
+
+        assert lasting.take("lobby").offset == 1
+
+    def test_a_sweep_deletes_only_what_ended_long_enough_ago(self, lasting, file):
+        lasting.create("lobby")
+        lasting.close("lobby")
+        lasting.create("lobby")
+
+        lasting.sweep(3600.0)
+        assert len(rows(file[0])) == 2
+        lasting.sweep(0.0)
+        assert len(rows(file[0])) == 1
+        assert lasting.names() == ["lobby"]
+
+
+def rows(database: Database) -> list[tuple[object, ...]]:
+    return database.run(
+        lambda session: [tuple(row) for row in session.execute(text("SELECT name, closed_at FROM channels"))]
+    )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from logging import Logger
-from math import isfinite
+from sys import float_info
 from typing import Final, Literal, TypeAlias
 
 DuplicateUser: TypeAlias = Literal["reject", "replace", "share"]
@@ -58,5 +58,5 @@ class ServerConf:
             raise ValueError(f"{name}: a whole number above 0 is wanted, not {value!r}")
 
     def _check_seconds(self, name: str, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value <= 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= float_info.max:
             raise ValueError(f"{name}: seconds above 0 are wanted, not {value!r}")

@@ -14,7 +14,7 @@ from chat.event import Ack, Event, Joined, Left, Message, Presence, Refusal, Wel
 
 SUBPROTOCOL: Final = "chat.v1"
 
-RequestId: TypeAlias = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}$")]
+RequestId: TypeAlias = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}\Z")]  # a $ would let a line feed follow
 
 
 class Publish(Struct, gc=False, tag="publish", tag_field="type"):

@@ -10,6 +10,6 @@ from web.app import create_app
 app = create_app()
 
 if __name__ == "__main__":
-    from web.serve import serve
+    from web.serve import main
 
-    serve(app, "127.0.0.1", 5000)
+    main(app)

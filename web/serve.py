@@ -1,5 +1,6 @@
 """Serves an application by gevent's own server, for development: one process, no gunicorn."""
 
+import argparse
 import signal
 
 import gevent
@@ -9,6 +10,15 @@ from gevent.pywsgi import WSGIServer
 from web.websocket.handler import WebSocketHandler
 from web.websocket.lock import InstanceLock
 from web.websocket.serving import UnfitToServe, services
+
+
+def main(app: Flask) -> None:
+    """Serve `app` where the command line says."""
+    parser = argparse.ArgumentParser(description="Serve the chat for development; in production use gunicorn.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    options = parser.parse_args()
+    serve(app, options.host, options.port)
 
 
 def serve(app: Flask, host: str, port: int) -> None:

@@ -1,0 +1,217 @@
+"""Users of a running site: they register and log in over HTTP, and chat over an independent client."""
+
+import http.client
+import json
+import re
+import socket
+import ssl
+from contextlib import suppress
+from http.cookies import SimpleCookie
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect, unix_connect
+
+PASSWORD = "correct horse battery"
+PATIENCE = 10.0
+CSRF = re.compile(r'name="csrf_token" (?:type="hidden" )?value="([^"]+)"')
+
+
+class Answer:
+    """What came back from one request."""
+
+    def __init__(self, status: int, headers: http.client.HTTPMessage, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Place:
+    """Where a site is: TCP, TLS, or a unix socket."""
+
+    def __init__(self, where: str, *, prefix: str = "/chat", tls: ssl.SSLContext | None = None) -> None:
+        self.where = where
+        self.prefix = prefix
+        self._tls = tls
+
+    @property
+    def netloc(self) -> str:
+        return "localhost" if self.where.startswith("unix:") else urlsplit(self.where).netloc
+
+    @property
+    def origin(self) -> str:
+        return f"{'https' if self._tls else 'http'}://{self.netloc}"
+
+    def http(self) -> http.client.HTTPConnection:
+        if self.where.startswith("unix:"):
+            connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(PATIENCE)
+            connection.sock.connect(self.where.removeprefix("unix:"))
+            return connection
+        if self._tls:
+            return http.client.HTTPSConnection(self.netloc, timeout=PATIENCE, context=self._tls)
+        return http.client.HTTPConnection(self.netloc, timeout=PATIENCE)
+
+    def request(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+        connection = self.http()
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    def websocket(self, path: str, **kwargs: Any) -> ClientConnection:
+        kwargs = {
+            "proxy": None,
+            "open_timeout": PATIENCE,
+            "ping_interval": None,
+            "compression": None,
+            "legacy": True,
+            **kwargs,
+        }
+        if self.where.startswith("unix:"):
+            kwargs.pop("proxy")
+            return unix_connect(self.where.removeprefix("unix:"), uri=f"ws://localhost{path}", **kwargs)
+        if self._tls:
+            return connect(f"wss://{self.netloc}{path}", ssl=self._tls, **kwargs)
+        return connect(f"ws://{self.netloc}{path}", **kwargs)
+
+
+class Person:
+    """One user with a cookie jar."""
+
+    def __init__(self, place: Place, name: str) -> None:
+        self.place = place
+        self.name = name
+        self._cookies: dict[str, str] = {}
+
+    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self._cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+        answer = self.place.request(method, path, body, headers)
+        for line in answer.headers.get_all("Set-Cookie", []):
+            for name, morsel in SimpleCookie(line).items():
+                self._cookies[name] = morsel.value
+        return answer
+
+    def submit(self, path: str, **fields: str) -> Answer:
+        """Fill in the form on a page."""
+        found = CSRF.search(self.request("GET", path).text)
+        if found:
+            fields["csrf_token"] = found.group(1)
+        headers = {"Content_Type": "application/x-www-form-urlencoded", "Referer": self.place.origin + path}
+        return self.request("POST", path, urlencode(fields).encode(), **headers)
+
+    def register(self) -> "Person":
+        answer = self.submit("/register", username=self.name, password=PASSWORD)
+        assert answer.status == 303, answer.text
+        return self
+
+    def log_in(self) -> "Person":
+        answer = self.submit("/login", username=self.name, password=PASSWORD)
+        assert answer.status == 303, answer.text
+        return self
+
+    def log_out(self) -> None:
+        """By the form on the chat page."""
+        found = CSRF.search(self.request("GET", f"{self.place.prefix}/").text)
+        assert found is not None
+        fields = urlencode({"csrf_token": found.group(1)}).encode()
+        headers = {"Content_Type": "application/x-www-form-urlencoded", "Referer": f"{self.place.origin}/chat/"}
+        assert self.request("POST", "/logout", fields, **headers).status == 303
+
+    def post(self, path: str, body: object) -> Answer:
+        return self.request("POST", self.place.prefix + path, json.dumps(body).encode(), Content_Type="application/json")
+
+    def create(self, channel: str) -> Answer:
+        return self.post("/channels", {"name": channel})
+
+    def token(self, channel: str) -> str:
+        answer = self.post("/token", {"channel": channel})
+        assert answer.status == 200, answer.text
+        token: str = answer.json["token"]
+        return token
+
+    def enter(self, channel: str, *, query: str = "") -> "Chatter":
+        """Over chat.v1."""
+        protocols = ["chat.v1", f"chat.token.{self.token(channel)}"]
+        socket = self.place.websocket(f"{self.place.prefix}/ws{query}", subprotocols=protocols, origin=self.place.origin)
+        return Chatter(socket, channel)
+
+    def enter_plain(self, channel: str) -> "Listener":
+        headers = {"Authorization": f"Bearer {self.token(channel)}"}
+        return Listener(self.place.websocket(f"{self.place.prefix}/ws", additional_headers=headers))
+
+
+class Listener:
+    """A plain text client."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+
+    def say(self, text: str) -> None:
+        self.socket.send(text)
+
+    def hear(self) -> str:
+        """The next line without its date."""
+        line = self.socket.recv(PATIENCE)
+        assert isinstance(line, str)
+        return line.partition(" > ")[2]
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class Chatter:
+    """A chat.v1 client."""
+
+    def __init__(self, socket: ClientConnection, channel: str) -> None:
+        self.socket = socket
+        self.channel = channel
+        self.welcome = self.hear("welcome")
+        self._number = 0
+
+    def say(self, text: str, **more: str) -> str:
+        """Publish, and return the id."""
+        self._number += 1
+        id = f"{self.welcome['user']['user']}-{self._number}"
+        self.send(type="publish", channel=self.channel, id=id, text=text, **more)
+        return id
+
+    def send(self, **frame: object) -> None:
+        self.socket.send(json.dumps(frame))
+
+    def hear(self, *kinds: str) -> dict[str, Any]:
+        """The next frame of one of these kinds; others are passed over."""
+        while True:
+            frame: dict[str, Any] = json.loads(self.socket.recv(PATIENCE))
+            if frame["type"] in kinds:
+                return frame
+
+    def hear_the_rest(self) -> list[dict[str, Any]]:
+        """All frames until the end."""
+        frames = []
+        with suppress(ConnectionClosed):
+            while True:
+                frames.append(json.loads(self.socket.recv(PATIENCE)))
+        return frames
+
+    def closing(self) -> tuple[int, str]:
+        """The code and the reason of the close frame that ends it."""
+        self.hear_the_rest()
+        return self.socket.close_code or 1006, self.socket.close_reason or ""
+
+    def close(self) -> None:
+        self.socket.close()

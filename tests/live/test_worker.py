@@ -1,0 +1,253 @@
+"""The gunicorn worker: what it carries, how it ends, how it takes over, and what it refuses to start with."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.live.crowd import Crowd
+from tests.live.people import Person, Place
+from tests.live.servers import LISTENING, SERVING, TOP, Server, gunicorn, running, until
+
+RETRY = re.compile(r"retry=(\d+\.\d{3})")
+
+
+@contextmanager
+def crowded(folder: Path, count: int, *args: str, **env: str) -> Iterator[tuple[Server, Place, Crowd]]:
+    """A server with `count` open sockets."""
+    tokens = folder / "tokens"
+    minting = {"MINT_COUNT": str(count), "MINT_PATH": str(tokens), "CHAT_TOKEN_DEADLINE": "60", **env}
+    config = ("-c", "tests/live/minting.conf.py")
+    with gunicorn(folder / "instance", *config, *args, app="tests.live.minting_app:app", **minting) as (server, where):
+        until(tokens.exists, "tokens", detail=lambda: server.log)
+        crowd = Crowd(where.replace("http", "ws") + "/chat/ws", tokens.read_text().split())
+        try:
+            crowd.connect()
+            yield server, Place(where), crowd
+        finally:
+            crowd.close()
+
+
+def worker_of(server: Server) -> int:
+    """The process id of the only worker."""
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    assert len(children) == 1, children
+    return int(children[0])
+
+
+def test_parked_sockets_use_up_no_worker_connections(tmp_path: Path) -> None:
+    with crowded(tmp_path, 60, "--worker-connections", "6") as (_, place, _crowd):
+        began = time.monotonic()
+        answer = place.request("GET", "/readyz")
+
+        assert answer.json == {"connections": 60, "status": "ready"}
+        assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=lambda number: number.name)
+def test_a_thousand_sockets_are_told_to_come_back_when_it_ends(tmp_path: Path, number: signal.Signals) -> None:
+    with crowded(tmp_path, 1000) as (server, _, crowd):
+        began = time.monotonic()
+        server.signal(number)
+        endings = crowd.endings()
+        status = server.wait()
+        took = time.monotonic() - began
+
+    assert status == 0
+    assert took < 5.0
+    assert {code for code, _ in endings} == {1012}
+    delays = {float(RETRY.fullmatch(reason).group(1)) for _, reason in endings}  # type: ignore[union-attr]
+    assert len(delays) > 100  # so that not all come back in the same instant
+    assert 0 < min(delays) < max(delays) < 5
+    assert "Traceback" not in server.log
+
+
+def test_hup_keeps_channels_epochs_and_offsets_and_clients_go_on(tmp_path: Path) -> None:
+    with gunicorn(tmp_path / "instance") as (server, where):
+        place = Place(where)
+        ann = Person(place, "ann").register()
+        for channel in ("lobby", "garden"):
+            ann.create(channel)
+        chatter, garden = ann.enter("lobby"), ann.enter("garden")
+        for number in range(3):
+            chatter.say(f"number {number}")
+            last = chatter.hear("ack")
+        old = worker_of(server)
+
+        server.signal(signal.SIGHUP)
+        code, reason = chatter.closing()
+        garden.closing()
+        until(lambda: _only_worker_is_not(server, old), "a new worker", detail=lambda: server.log)
+
+        assert code == 1012
+        assert RETRY.fullmatch(reason)
+        again = ann.enter("lobby", query=f"?epoch={chatter.welcome['epoch']}&offset={last['offset']}")
+        assert again.welcome["epoch"] == chatter.welcome["epoch"]
+        assert again.welcome["offset"] == last["offset"] == 3
+        assert again.welcome["recovered"] is True
+        again.say("and on")
+        assert again.hear("message")["offset"] == 4
+        assert ann.enter("garden").welcome["epoch"] == garden.welcome["epoch"]
+        names = [channel["name"] for channel in ann.request("GET", "/chat/channels").json["channels"]]
+        assert names == ["garden", "lobby"]
+        assert "Traceback" not in server.log
+
+
+def _only_worker_is_not(server: Server, old: int) -> bool:
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    return len(children) == 1 and int(children[0]) != old
+
+
+def test_a_channel_has_a_new_epoch_after_kill_9(tmp_path: Path) -> None:
+    with gunicorn(tmp_path / "instance") as (server, where):
+        place = Place(where)
+        ann = Person(place, "ann").register()
+        ann.create("lobby")
+        chatter = ann.enter("lobby")
+        chatter.say("soon forgotten")
+        chatter.hear("ack")
+
+        os.kill(worker_of(server), signal.SIGKILL)
+        assert chatter.closing() == (1006, "")
+        again = until(lambda: _enter(ann, "lobby"), "a new worker", detail=lambda: server.log)
+
+        assert again.welcome["epoch"] != chatter.welcome["epoch"]
+        assert again.welcome["offset"] == 0
+
+
+def _enter(person: Person, channel: str):
+    try:
+        return person.enter(channel)
+    except OSError:
+        return None
+
+
+def test_what_was_said_before_the_end_is_still_acked(tmp_path: Path) -> None:
+    with gunicorn(tmp_path / "instance", CHAT_MESSAGE_RATE="0") as (server, where):
+        ann = Person(Place(where), "ann").register()
+        ann.create("lobby")
+        chatter = ann.enter("lobby")
+        ids = [chatter.say(f"number {number}") for number in range(200)]
+        assert chatter.hear("ack")["id"] == ids[0]  # by now the server has read much of the rest
+        server.signal(signal.SIGTERM)
+        frames = chatter.hear_the_rest()
+
+        heard = [frame["id"] for frame in frames if frame["type"] == "message"]
+        acked = [frame["id"] for frame in frames if frame["type"] == "ack"]
+        assert acked == ids[1 : len(acked) + 1]
+        assert set(heard) <= {*acked, ids[0]}
+
+
+def test_a_second_server_waits_until_the_first_has_let_go(tmp_path: Path) -> None:
+    with gunicorn(tmp_path / "instance") as (first, _):
+        command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "wsgi:app"]
+        with running(command, CHAT_INSTANCE=str(tmp_path / "instance")) as second:
+            second.wait_for(rf"waits for process {worker_of(first)}, which has")
+            place = Place(second.wait_for(LISTENING).group(1))
+            first.stop()
+            second.wait_for("goes on")
+
+            assert until(lambda: _status(place) == 200, "an answer")
+
+
+def _status(place: Place) -> int:
+    try:
+        return place.request("GET", "/readyz").status
+    except OSError:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "sentence"),
+    [
+        (["-w", "2"], {}, "workers: 2 are asked for, but this version runs one worker"),
+        ([], {"CHAT_WORKERS": "2"}, "workers: 2 are asked for"),
+        ([], {"CHAT_MESSAGE_RATE": "fast"}, "CHAT_MESSAGE_RATE: a number is wanted, not 'fast'"),
+        ([], {"CHAT_DATABASE_URL": "nonsense"}, "CHAT_DATABASE_URL: this database cannot be used"),
+        (
+            [],
+            {"CHAT_DATABASE_URL": "sqlite:////proc/nowhere/chat.sqlite"},
+            "CHAT_DATABASE_URL: this database cannot be used",
+        ),
+        ([], {"CHAT_INSTANCE": "/proc/nowhere"}, "CHAT_SECRET_KEY: not set, and /proc/nowhere/secret_key cannot be used"),
+    ],
+)
+def test_what_is_wrong_stops_the_start_with_a_sentence(
+    tmp_path: Path, args: list[str], env: dict[str, str], sentence: str
+) -> None:
+    command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", *args, "wsgi:app"]
+    with running(command, **{"CHAT_INSTANCE": str(tmp_path / "instance"), **env}) as server:
+        status = server.wait()
+
+    assert status != 0
+    assert sentence in server.log
+    assert "Traceback" not in server.log
+
+
+def test_an_unknown_setting_is_warned_about_by_name(tmp_path: Path) -> None:
+    with gunicorn(tmp_path / "instance", CHAT_MESAGE_RATE="5") as (server, _):
+        assert "CHAT_MESAGE_RATE is no setting and is ignored; did you mean CHAT_MESSAGE_RATE?" in server.log
+
+
+def test_it_works_with_preload(tmp_path: Path) -> None:
+    with gunicorn(tmp_path / "instance", "--preload") as (_, where):
+        ann = Person(Place(where), "ann").register()
+        ann.create("lobby")
+        chatter = ann.enter("lobby")
+        chatter.say("hello")
+
+        assert chatter.hear("message")["text"] == "hello"
+
+
+def test_the_secret_key_is_kept_for_the_owner_alone(tmp_path: Path) -> None:
+    with gunicorn(tmp_path / "instance"):
+        path = tmp_path / "instance" / "secret_key"
+        first = path.read_text()
+        assert path.stat().st_mode & 0o777 == 0o600
+    with gunicorn(tmp_path / "instance"):
+        assert path.read_text() == first
+        assert len(first) == 64
+
+
+def test_gevents_own_server_carries_the_chat_for_development(tmp_path: Path) -> None:
+    command = [sys.executable, "wsgi.py", "--port", "0"]
+    with running(command, CHAT_INSTANCE=str(tmp_path / "instance")) as server:
+        ann = Person(Place(server.wait_for(SERVING).group(1)), "ann").register()
+        ann.create("lobby")
+        chatter = ann.enter("lobby")
+        chatter.say("hello")
+        assert chatter.hear("message")["text"] == "hello"
+
+        server.signal(signal.SIGTERM)
+
+        assert chatter.closing()[0] == 1012
+        assert server.wait() == 0
+
+
+def test_flasks_own_server_says_what_to_run_instead(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--port", "0"]
+    with running(command, CHAT_INSTANCE=str(tmp_path / "instance")) as server:
+        place = Place(server.wait_for(r"Running on (http://127.0.0.1:\d+)").group(1))
+        ann = Person(place, "ann").register()
+        page = ann.request("GET", "/chat/")
+
+        assert page.status == 503
+        assert "make run" in page.text
+        assert "python wsgi.py" in page.text
+
+
+def test_the_package_builds_with_its_templates_and_static_files(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(TOP)]
+    subprocess.run(command, check=True, timeout=100, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = subprocess.run([sys.executable, "-m", "zipfile", "-l", str(wheel)], check=True, capture_output=True, text=True)
+
+    for name in ("chat/server.py", "web/templates/chat/page.html", "web/static/page.js", "web/py.typed", "chat/py.typed"):
+        assert name in names.stdout

@@ -1,0 +1,141 @@
+"""Imports point down: what a file builds on lies below it, and is understood without it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# From the bottom.  A file imports from lines above its own here, never from its own line or from lines below.  A package
+# stands for its `__init__.py`; `worker`, `app` and `serve` are programs, on which nothing is built.
+LAYERS = """
+    chat.errors chat.closing chat.config chat.clock chat.event
+    chat.names chat.wire chat.format
+    chat.conn
+    chat.database chat.inbox chat.crowd chat.restricted chat.hooks
+    chat.tokens.base chat.presence.base chat.registry.base chat.archive.base
+    chat.tokens.memory chat.presence.memory chat.registry.memory chat.registry.sql chat.archive.memory
+    chat.tokens chat.presence chat.registry chat.archive
+    chat.broker.base
+    chat.broker.memory
+    chat.broker
+    chat.member
+    chat.fanout chat.notices
+    chat.outgoing
+    chat.channel
+    chat.controller chat.server
+    chat.testing
+    chat
+
+    web.websocket web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.lock web.websocket.serving
+    web.websocket.protocol web.websocket.handshake web.websocket.head web.websocket.census
+    web.websocket.base web.websocket.formats web.websocket.http
+    web.websocket.socket web.websocket.upgrade web.websocket.conn
+    web.websocket.tls web.websocket.heartbeat
+    web.websocket.compat
+    web.websocket.handler
+    web.websocket.worker web.serve
+    web.settings
+    web.websocket.gate
+    web.throttle web.answers
+    web.passwords
+    web.accounts
+    web.host
+    web.routes web.routes.api web.routes.login web.routes.page web.routes.health
+    web.routes.channels web.routes.tokens web.routes.socket
+    web.extension
+    web
+    web.app
+"""
+
+HEIGHT = {name: height for height, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {name_of(path): path for top in ("chat", "web") for path in sorted((ROOT / top).rglob("*.py"))}
+
+
+def imported(name: str) -> Iterator[str]:
+    """All that a file imports, wherever in it: in functions and under TYPE_CHECKING too."""
+    path = FILES[name]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(name, path, node)
+            for alias in node.names:
+                inner = f"{module}.{alias.name}"
+                yield inner if inner in FILES else module
+
+
+def _absolute(name: str, path: Path, node: ast.ImportFrom) -> str:
+    if not node.level:
+        assert node.module is not None
+        return node.module
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    above = package[: len(package) - node.level + 1]
+    return ".".join([*above, node.module] if node.module else above)
+
+
+def ours(name: str) -> list[str]:
+    return [found for found in imported(name) if found in FILES]
+
+
+def test_every_file_has_its_place_in_the_layers_and_every_place_its_file() -> None:
+    assert sorted(HEIGHT) == sorted(FILES)
+
+
+def test_no_file_has_two_places() -> None:
+    places = LAYERS.split()
+
+    assert sorted(places) == sorted(set(places))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_imports_only_files_below_it(name: str) -> None:
+    up = [found for found in ours(name) if HEIGHT[found] >= HEIGHT[name]]
+
+    assert up == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_imported_of_ours_exists_as_a_file(name: str) -> None:
+    strange = [found for found in imported(name) if found.split(".")[0] in ("chat", "web") and found not in FILES]
+
+    assert strange == []
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.split(".")[0] == "chat"])
+def test_the_core_knows_nothing_of_the_web(name: str) -> None:
+    foreign = {"web", "flask", "flask_login", "werkzeug", "geventwebsocket", "websockets", "gunicorn"}
+
+    assert {found.split(".")[0] for found in imported(name)} & foreign == set()
+
+
+def folder_of(name: str) -> str:
+    """What is to be free of circles: each folder within a package as a whole, each file beside these by itself."""
+    return ".".join(name.split(".")[:2])
+
+
+def reachable(start: str, arrows: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    ahead = set(arrows[start])
+    while ahead:
+        found |= ahead
+        ahead = {further for folder in ahead for further in arrows[folder]} - found
+    return found
+
+
+@pytest.mark.xfail(strict=True, reason="web.websocket.gate imports web.settings, which imports web.websocket.serving")
+def test_folders_do_not_import_each_other_in_a_circle() -> None:
+    arrows: dict[str, set[str]] = {}
+    for name in FILES:
+        folder = folder_of(name)
+        arrows.setdefault(folder, set()).update({folder_of(found) for found in ours(name)} - {folder})
+
+    assert [folder for folder in arrows if folder in reachable(folder, arrows)] == []

@@ -2,16 +2,16 @@
 
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import gevent
 
 from chat.clock import Clock, SystemClock
 from chat.closing import LOGGED_OUT, NOT_ALLOWED, restart
+from chat.config import ServerConf
 from chat.errors import ChatError
 from chat.member import Member, Resume
 from chat.wire import Limits
-from web.settings import Settings
 from web.websocket.base import BaseSocket
 from web.websocket.census import Census, Ticket
 from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn
@@ -24,10 +24,27 @@ BATCH: Final = 200  # sockets closed in one go when draining, so that they do no
 RETURN_RATE: Final = 1000.0  # clients a second that a successor should have to greet
 
 
+class GateSettings(Protocol):
+    """Those of `web.settings.Settings` that matter here."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def connections_per_user(self) -> int: ...
+    @property
+    def connections_per_address(self) -> int: ...
+    @property
+    def message_rate(self) -> float: ...
+    @property
+    def ping_interval(self) -> float: ...
+    @property
+    def conf(self) -> ServerConf: ...
+
+
 class Gate:
     """All WebSockets of one application in this process."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: GateSettings, clock: Clock | None = None) -> None:
         self.clock = clock or SystemClock()
         self.draining = False
         self.census = Census(
@@ -35,7 +52,6 @@ class Gate:
             per_user=settings.connections_per_user,
             per_address=settings.connections_per_address,
         )
-        self._settings = settings
         rate = settings.message_rate
         self._rules = Rules(self.clock, Rate.per_second(rate, rate * BURST), self._left)
         self._formats = V1Formats(Limits(settings.conf.max_message, rate), settings.ping_interval)

@@ -17,6 +17,7 @@ export class ChannelList {
   constructor({ api, onCreated, onLoggedOut }) {
     Object.assign(this, { api, onCreated, onLoggedOut });
     byId("create").addEventListener("submit", (event) => this.#create(event));
+    byId("create-button").disabled = false; // before, the browser itself would have sent the form
     document.addEventListener("visibilitychange", () => this.refresh());
     this.refresh();
   }

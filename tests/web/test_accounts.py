@@ -119,7 +119,8 @@ def test_others_go_on_while_a_password_is_hashed(passwords: Passwords) -> None:
 
     hashing = gevent.spawn(hash_one)
     other = gevent.spawn(order.append, "other")  # a hash on the hub would come first
-    gevent.joinall([hashing, other], raise_error=True)
+    hashing.get()
+    other.get()
 
     assert order == ["other", "hashed"]
 

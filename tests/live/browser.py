@@ -1,0 +1,130 @@
+"""A real browser for the live tests: Debian's Chromium, driven by Playwright.
+
+Playwright's synchronous interface runs on greenlets of its own, so nothing here, or in the tests that use it, imports
+gevent.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+
+# Chromium in a container, as root, with no calls home.
+ARGUMENTS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENCE: Final = 10_000  # ms for whatever a test waits for
+
+# Chromium says "Failed to load resource" for every answer of 400 and more; a test that wants one says so.
+REFUSED: Final = "Failed to load resource"
+
+PASSWORD: Final = "correct horse"
+
+
+class Process(Protocol):
+    """What the site runs in."""
+
+    def signal(self, number: int) -> None: ...
+
+
+class Site(Protocol):
+    """A running site; the fixture `site` makes one."""
+
+    server: Process
+    url: str
+
+
+@contextmanager
+def start_browser() -> Iterator[Browser]:
+    """Start Chromium; fail, with one line that says what to install, where there is none."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.fail("no chromium here: apt-get install chromium (make test does it, as root on Debian)", pytrace=False)
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """Somebody with a browser of their own, on the chat's page."""
+
+    def __init__(self, browser: Browser, site: Site, name: str, *, width: int = 1280) -> None:
+        self.name = name
+        self.faults: list[str] = []
+        """What the browser complained about."""
+        context = browser.new_context(viewport={"width": width, "height": 800})
+        context.set_default_timeout(PATIENCE)
+        # A policy that is broken is reported in the page only.
+        context.expose_function("reportViolation", lambda text: self.faults.append(f"policy: {text}"))
+        context.add_init_script(
+            "addEventListener('securitypolicyviolation', (e) => reportViolation(`${e.violatedDirective} ${e.blockedURI}`))"
+        )
+        self.page: Page = context.new_page()
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        self._url = site.url
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"console: {message.text}")
+
+    def register(self) -> None:
+        """Open an account, which leads to the page."""
+        self.page.goto(f"{self._url}/register")
+        self.page.get_by_label("User name").fill(self.name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Register").click()
+        expect(self.page.get_by_role("heading", name="Channels")).to_be_attached()
+
+    def create(self, channel: str) -> None:
+        """Create a channel, which enters it."""
+        self.page.get_by_label("New channel").fill(channel)
+        self.page.get_by_role("button", name="Create", exact=True).click()
+        self.wait_until_in(channel)
+
+    def enter(self, channel: str) -> None:
+        """Choose a channel in the list, as it is now, and wait until one is in it."""
+        self.page.reload()
+        self.page.get_by_role("link", name=channel).click()
+        self.wait_until_in(channel)
+
+    def wait_until_in(self, channel: str) -> None:
+        """Wait until the page shows that channel, connected."""
+        expect(self.page.get_by_role("heading", name=channel, exact=True)).to_be_visible()
+        expect(self.page.locator("#state")).to_have_text("Connected")
+
+    def say(self, text: str) -> None:
+        """Type a line and press Enter."""
+        field = self.page.get_by_label("Message", exact=True)
+        field.fill(text)
+        field.press("Enter")
+
+    @property
+    def log(self) -> Locator:
+        """The channel's log as it is on the page: what is confirmed, by anybody."""
+        return self.page.get_by_role("log")
+
+    def hears(self, *texts: str) -> None:
+        """Wait until all of `texts` have been said in the channel."""
+        for text in texts:
+            expect(self.log).to_contain_text(text)
+
+    def forgive(self, complaint: str) -> None:
+        """The test has caused that itself."""
+        self.faults = [fault for fault in self.faults if complaint not in fault]
+
+    def message(self, text: str) -> Locator:
+        """The entry with exactly that text."""
+        exact = self.page.get_by_text(text, exact=True)
+        return self.log.locator(".message").filter(has=exact)

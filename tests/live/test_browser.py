@@ -1,0 +1,285 @@
+"""The page in a real browser, on a real server: two people chat."""
+
+import signal
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.live.browser import REFUSED, Site, Visitor, start_browser
+
+
+class Invite(Protocol):
+    def __call__(self, name: str, *, width: int = 1280) -> Visitor: ...
+
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with start_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def invite(browser: Browser, site: Site) -> Iterator[Invite]:
+    """Bring a visitor who has registered; in the end no browser may have complained."""
+    visitors: list[Visitor] = []
+
+    def come(name: str, *, width: int = 1280) -> Visitor:
+        visitor = Visitor(browser, site, name, width=width)
+        visitors.append(visitor)
+        visitor.register()
+        return visitor
+
+    yield come
+    faults = {visitor.name: visitor.faults for visitor in visitors if visitor.faults}
+    for visitor in visitors:
+        visitor.page.context.close()
+    assert faults == {}
+
+
+@pytest.fixture
+def ann(invite: Invite) -> Visitor:
+    return invite("ann")
+
+
+@pytest.fixture
+def bob(invite: Invite) -> Visitor:
+    return invite("bob smith")
+
+
+def test_two_people_chat_in_a_channel_that_one_of_them_made(ann: Visitor, bob: Visitor) -> None:
+    ann.create("garden")
+    bob.enter("garden")
+    ann.hears("bob smith has entered.")
+
+    ann.say("hello bob")
+    bob.hears("hello bob")
+    bob.say("hello ann")
+
+    for visitor in (ann, bob):
+        visitor.hears("hello bob", "hello ann")
+        expect(visitor.message("hello bob").locator(".from")).to_have_text("ann")
+        expect(visitor.message("hello ann").locator(".from")).to_have_text("bob smith")
+        expect(visitor.page.locator(".pending")).to_have_count(0)
+        expect(visitor.page.locator("#people-list li")).to_have_text(
+            ["ann (you)", "Whisper to bob smith"] if visitor is ann else ["Whisper to ann", "bob smith (you)"]
+        )
+
+
+def test_a_whisper_reaches_one_and_not_the_others(ann: Visitor, bob: Visitor, invite: Invite) -> None:
+    eve = invite("eve")
+    ann.create("garden")
+    bob.enter("garden")
+    eve.enter("garden")
+
+    ann.say('/w "bob smith" only for you')
+    ann.say("for everybody")
+
+    for visitor in (ann, bob):
+        visitor.hears("whispers to bob smith", "only for you", "for everybody")
+    eve.hears("for everybody")
+    expect(eve.log).not_to_contain_text("only for you")
+
+
+def test_a_channel_that_somebody_else_makes_appears_by_itself(ann: Visitor, bob: Visitor) -> None:
+    ann.create("garden")
+
+    expect(bob.page.get_by_role("link", name="garden 1 person")).to_be_visible()
+
+
+def test_choosing_a_person_begins_a_whisper(ann: Visitor, bob: Visitor) -> None:
+    ann.create("garden")
+    bob.enter("garden")
+
+    ann.page.get_by_role("button", name="Whisper to bob smith").click()
+
+    expect(ann.page.get_by_label("Message", exact=True)).to_have_value('/w "bob smith" ')
+
+
+def test_a_whisper_to_somebody_who_is_not_here_is_given_back(ann: Visitor) -> None:
+    ann.create("garden")
+
+    ann.say("/w carl are you here?")
+
+    failed = ann.page.locator(".pending.failed")
+    expect(failed).to_contain_text("Not sent")
+    failed.get_by_role("button", name="Discard").click()
+    expect(failed).to_have_count(0)
+
+
+def test_who_goes_is_seen_to_go(ann: Visitor, bob: Visitor) -> None:
+    ann.create("garden")
+    bob.enter("garden")
+    ann.hears("bob smith has entered.")
+
+    bob.page.close()
+
+    ann.hears("bob smith has left.")
+    expect(ann.page.locator("#people-list li")).to_have_text(["ann (you)"])
+
+
+def test_what_looks_like_code_is_text(ann: Visitor, bob: Visitor) -> None:
+    name = HOSTILE.replace("/", "")  # no channel's name has one
+    ann.create(name)
+    bob.enter(name)
+
+    ann.say(HOSTILE)
+    ann.say("javascript:alert(3)")
+
+    bob.hears(HOSTILE, "javascript:alert(3)")
+    expect(bob.log.locator("a, script, img")).to_have_count(0)
+    expect(bob.page.get_by_role("link", name=name)).to_have_attribute("aria-current", "page")
+
+
+def test_code_that_gets_into_the_page_all_the_same_does_not_run(ann: Visitor) -> None:
+    ann.page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'window.evil = 1'}))")
+    ann.page.wait_for_function("true")
+
+    assert ann.page.evaluate("window.evil") is None
+    assert [fault for fault in ann.faults if fault.startswith("policy: script-src")]
+    ann.faults.clear()
+
+
+def test_a_reload_leads_back_into_the_channel(ann: Visitor) -> None:
+    ann.create("caf\u00e9 & garden #1")
+
+    ann.page.reload()
+
+    ann.wait_until_in("caf\u00e9 & garden #1")
+
+
+def test_the_back_button_leads_to_the_channel_before(ann: Visitor) -> None:
+    ann.create("garden")
+    ann.say("said in the garden")
+    ann.hears("said in the garden")
+    ann.create("kitchen")
+    expect(ann.log).not_to_contain_text("said in the garden")
+
+    ann.page.go_back()
+
+    ann.wait_until_in("garden")
+    expect(ann.message("said in the garden")).to_have_count(1)
+
+
+def test_what_was_said_meanwhile_is_heard_on_coming_back(ann: Visitor, bob: Visitor) -> None:
+    ann.create("garden")
+    bob.enter("garden")
+    ann.say("first")
+    bob.hears("first")
+    bob.create("kitchen")
+    ann.hears("bob smith has left.")
+    ann.say("second")
+    ann.hears("second")
+
+    bob.page.go_back()
+
+    bob.hears("second")
+    for text in ("first", "second"):
+        expect(bob.message(text)).to_have_count(1)
+    expect(bob.log).not_to_contain_text("may be missing")
+
+
+def test_a_restart_of_the_server_is_survived(ann: Visitor, bob: Visitor, site: Site) -> None:
+    ann.create("garden")
+    bob.enter("garden")
+    ann.say("before")
+    bob.hears("before")
+
+    site.server.signal(signal.SIGHUP)
+    expect(ann.page.locator("#state")).to_have_text("Connection lost. Trying again")
+    ann.say("meanwhile")
+    ann.wait_until_in("garden")
+    bob.wait_until_in("garden")
+    bob.say("after")
+
+    for visitor in (ann, bob):
+        visitor.hears("after")
+        expect(visitor.message("before")).to_have_count(1)
+    expect(ann.message("meanwhile")).to_have_count(1)
+    for visitor in (ann, bob):
+        visitor.forgive("WebSocket connection")  # a try that came too early
+        visitor.forgive(REFUSED)
+
+
+def test_what_is_said_without_a_connection_is_sent_when_it_is_back(ann: Visitor, bob: Visitor) -> None:
+    ann.create("garden")
+    bob.enter("garden")
+    bob.page.evaluate("location.hash = ''")
+    bob.page.context.set_offline(True)
+    bob.page.evaluate("location.hash = '#/garden'")
+    expect(bob.page.locator("#state")).to_have_text("Connection lost. Trying again")
+
+    bob.say("from the tunnel")
+    expect(bob.page.locator(".pending")).to_contain_text("Waiting for the connection")
+    bob.page.context.set_offline(False)
+
+    ann.hears("from the tunnel")
+    expect(bob.message("from the tunnel")).to_have_count(1)
+    expect(bob.page.locator(".pending")).to_have_count(0)
+    bob.forgive("net::ERR_INTERNET_DISCONNECTED")
+
+
+def test_a_name_that_is_taken_is_told_beside_the_field(ann: Visitor) -> None:
+    ann.create("garden")
+
+    ann.page.get_by_label("New channel").fill("garden")
+    ann.page.get_by_label("New channel").press("Enter")
+
+    expect(ann.page.locator("#create-error")).to_contain_text("already")
+    expect(ann.page.get_by_label("New channel")).to_have_attribute("aria-invalid", "true")
+    ann.forgive(REFUSED)
+
+
+def test_a_message_that_is_too_long_is_kept_in_the_field(ann: Visitor) -> None:
+    ann.create("garden")
+
+    ann.say("\u00e9" * 3000)
+
+    expect(ann.page.locator("#say-error")).to_contain_text("6000 bytes, and at most 4096")
+    expect(ann.page.get_by_label("Message", exact=True)).to_have_value("\u00e9" * 3000)
+
+
+def test_logging_out_in_one_tab_ends_the_chat_in_the_other(ann: Visitor) -> None:
+    ann.create("garden")
+    other = ann.page.context.new_page()
+    other.goto(ann.page.url)
+
+    other.get_by_role("button", name="Log out").click()
+
+    expect(ann.page.locator("#state")).to_have_text("You have been logged out.")
+    ann.page.get_by_role("link", name="Log in again").click()
+    expect(ann.page.get_by_role("heading", name="Log in")).to_be_visible()
+    ann.forgive(REFUSED)
+
+
+def test_on_a_phone_the_lists_fold_away_and_nothing_is_wider_than_the_page(invite: Invite) -> None:
+    ann = invite("ann", width=360)
+    ann.create("garden")
+    expect(ann.page.get_by_role("navigation")).to_be_hidden()
+
+    ann.say("W" * 500)
+    ann.hears("W" * 500)
+    ann.page.get_by_role("button", name="Channels").click()
+
+    expect(ann.page.get_by_role("navigation")).to_be_visible()
+    assert ann.page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_everything_can_be_done_from_the_keyboard(ann: Visitor) -> None:
+    page = ann.page
+    page.get_by_label("New channel").focus()
+    page.keyboard.type("garden")
+    page.keyboard.press("Enter")
+    ann.wait_until_in("garden")
+
+    expect(page.get_by_label("Message", exact=True)).to_be_focused()
+    page.keyboard.type("one")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("two")
+    page.keyboard.press("Enter")
+
+    ann.hears("one\ntwo")

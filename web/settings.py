@@ -8,6 +8,7 @@ import difflib
 import logging
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -30,7 +31,7 @@ class SettingError(UnfitToServe):
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise SettingError(f"a text is wanted, not {value!r}")
+        raise SettingError(f"a text is wanted, not {type(value).__name__}")  # it may be a secret
     return value
 
 
@@ -82,7 +83,8 @@ def _origins(value: object) -> tuple[str, ...]:
 
 def _origin(value: object) -> str:
     parts = urlsplit(_text(value))
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+    more = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc or parts.port == 0
+    if parts.scheme not in ("http", "https") or not parts.hostname or more:
         raise SettingError(f"an origin such as https://example.org is wanted, not {value!r}")
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -159,7 +161,7 @@ def _read(item: "Field[object]", found: Mapping[str, object]) -> object:
     reader: Callable[[object], object] = item.metadata["read"]
     try:
         return reader(found[_key(item)])
-    except SettingError as exc:
+    except ValueError as exc:  # SettingError, or what urlsplit says
         raise SettingError(f"{_key(item)}: {exc}") from None
 
 
@@ -224,11 +226,11 @@ def _make_secret(path: Path) -> None:
     """Linked into place whole, so that of two processes that start together both read the same key."""
     if path.exists():
         return
-    draft = path.with_name(f"secret_key.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(32))
+    descriptor, name = tempfile.mkstemp(prefix="secret_key.", dir=path.parent)  # readable for us alone
+    draft = Path(name)
     try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
         path.hardlink_to(draft)
     except FileExistsError:
         pass

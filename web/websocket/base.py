@@ -6,7 +6,6 @@ all of it may be called in the hub.
 
 import logging
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Mapping
 from enum import Enum
 from typing import Final, Protocol
@@ -16,6 +15,7 @@ from gevent.socket import socket as GeventSocket
 
 from chat.clock import Clock, Timer
 from chat.closing import GONE, SLOW, CloseCode, Closing
+from web.websocket.outbox import Buffer, Outbox
 from web.websocket.protocol import Message, MessageProtocol, cut_reason, ping_frame
 
 CLOSE_DEADLINE: Final = 5.0  # seconds for the peer's close frame, and for what is still queued
@@ -70,7 +70,6 @@ class BaseSocket(ABC):
         "_outbox",
         "_paused",
         "_protocol",
-        "_queued",
         "_receiver",
         "_rest",
         "_state",
@@ -89,8 +88,7 @@ class BaseSocket(ABC):
         self._paused = False
         self._delivering = False
         self._rest = b""
-        self._outbox: deque[bytes | memoryview] | None = None  # an empty deque alone takes 600 bytes
-        self._queued = 0
+        self._outbox: Outbox | None = None  # only while something waits
         self._timer: Timer | None = None  # only while closing
         self.last_heard = clock.monotonic()
 
@@ -102,7 +100,7 @@ class BaseSocket(ABC):
 
     @abstractmethod
     def _transmit(self, data: bytes) -> None:
-        """Send `data`, or queue what cannot be sent now; call `_flushed` when a queue has drained."""
+        """Send `data`, or `_queue` what cannot be sent now, and call `_sent` with what could be later."""
 
     @abstractmethod
     def _read_on(self) -> None:
@@ -140,7 +138,7 @@ class BaseSocket(ABC):
     @property
     def outstanding(self) -> int:
         """Bytes that wait for a slow peer."""
-        return self._queued
+        return self._outbox.size if self._outbox is not None else 0
 
     def start(self, receiver: Receiver) -> None:
         """Begin to read.  Never yields; `receiver` is first called in a later turn of the hub."""
@@ -264,26 +262,21 @@ class BaseSocket(ABC):
     # Sending.
 
     def _check_bound(self) -> None:
-        if self._queued > self._write_buf and self._state is State.OPEN:
+        if self._state is State.OPEN and self.outstanding > self._write_buf:
             self.close(*SLOW)
 
-    def _queue(self, data: bytes | memoryview) -> None:
+    def _queue(self, data: Buffer) -> None:
         if self._outbox is None:
-            self._outbox = deque()
-        self._outbox.append(data)
-        self._queued += len(data)
+            self._outbox = Outbox()
+        self._outbox.add(data)
 
     def _sent(self, count: int) -> None:
-        """Strike off the first `count` bytes of the outbox."""
+        """So much of the outbox has left it."""
         assert self._outbox is not None
-        self._queued -= count
-        while count:
-            first = self._outbox.popleft()
-            if len(first) > count:
-                self._outbox.appendleft(memoryview(first)[count:])
-            count -= min(count, len(first))
-        if not self._outbox:
+        self._outbox.sent(count)
+        if not self._outbox.size:
             self._outbox = None
+            self._flushed()
 
     # Closing.
 
@@ -315,7 +308,7 @@ class BaseSocket(ABC):
         self._flushed()
 
     def _flushed(self) -> None:
-        if self._state is State.LINGERING and not self._queued:
+        if self._state is State.LINGERING and self._outbox is None:
             self._half_close()
             self._arm(LINGER)
 
@@ -328,7 +321,6 @@ class BaseSocket(ABC):
         self._move(State.CLOSED)
         self._disarm()
         self._outbox = None
-        self._queued = 0
         self._rest = b""
         self._release()
         self._protocol.end()
@@ -356,7 +348,7 @@ class BaseSocket(ABC):
 
     def _expire(self) -> None:
         self._timer = None
-        if self._state is State.CLOSING and not self._queued:
+        if self._state is State.CLOSING and self._outbox is None:
             self._linger(GONE, b"")
         else:
             self._lost()

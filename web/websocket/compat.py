@@ -17,6 +17,7 @@ from websockets.extensions import Extension
 from chat.clock import Clock, Timer
 from chat.closing import CloseCode
 from web.websocket.base import CLOSE_DEADLINE, LINGER
+from web.websocket.deadline import at_most
 from web.websocket.protocol import Message, MessageProtocol
 from web.websocket.refusal import Refusal
 from web.websocket.socket import set_nodelay
@@ -42,7 +43,7 @@ class Upgrader(Protocol):
     max_fragments: int | None
     clock: Clock
 
-    def send_switching(self, subprotocol: str | None) -> list[Extension]: ...
+    def send_switching(self, subprotocol: str | None, *, shared: bool) -> list[Extension]: ...
     def read_ahead(self) -> bytes: ...
     def connection(self) -> GeventSocket: ...
 
@@ -144,11 +145,11 @@ class WebSocket:
         if self._opened is not None:
             sock, protocol = self._opened
             self.close(self._farewell)
-            with _at_most(CLOSE_DEADLINE):
+            with at_most(CLOSE_DEADLINE):
                 while not protocol.over:
                     self._turn()
             half_close(sock)
-            with _at_most(LINGER), suppress(*_GONE):
+            with at_most(LINGER), suppress(*_GONE):
                 while sock.recv(_READ):
                     gevent.sleep(0)
             protocol.end()
@@ -172,7 +173,7 @@ class WebSocket:
             raise WebSocketError("Connection is already closed")
         self.taken = True
         try:
-            extensions = self._handler.send_switching(None)
+            extensions = self._handler.send_switching(None, shared=False)
         except Refusal as refusal:
             self.refusal = refusal
             self.closed = True
@@ -242,8 +243,3 @@ def _encode(message: object) -> bytes:
     if isinstance(message, bytes | bytearray | memoryview):
         return bytes(message)
     return ("" if message is None else str(message)).encode()
-
-
-def _at_most(seconds: float) -> gevent.Timeout:
-    """A block that simply ends when its time is up."""
-    return gevent.Timeout(seconds, False)  # type: ignore[arg-type]  # the stubs do not know False

@@ -20,6 +20,7 @@ from web.websocket.compat import WebSocket
 from web.websocket.handshake import accept_headers, check, negotiate_deflate, requested
 from web.websocket.http import HttpHandler
 from web.websocket.protocol import MessageProtocol
+from web.websocket.refusal import Refusal
 from web.websocket.socket import Socket
 from web.websocket.tls import GreenletSocket
 from web.websocket.upgrade import KEY, Terms, Upgrade
@@ -70,6 +71,8 @@ class WebSocketHandler(HttpHandler):
             self._run_view()
             if self._switching:
                 self._switch()
+        except Refusal as refusal:
+            self._answer(refusal)
         finally:
             self._upgrade.abandon()
 
@@ -105,23 +108,22 @@ class WebSocketHandler(HttpHandler):
             if route is not None and route.taken:
                 route.finish()
         if route is not None and route.refusal is not None:
-            self.close_connection = True
-            self._answer(route.refusal)
+            raise route.refusal
 
     def _switch(self) -> None:
         terms = self._upgrade.terms
         assert terms is not None
-        extensions = self.send_switching(terms.subprotocol)
+        extensions = self.send_switching(terms.subprotocol, shared=True)
         self._upgrade.open(self._park(terms, extensions))
 
-    def send_switching(self, subprotocol: str | None) -> list[Extension]:
+    def send_switching(self, subprotocol: str | None, *, shared: bool) -> list[Extension]:
         """Accept the handshake; return the extensions agreed on.  Blocks.
 
         Raises: HandshakeError, when it is none; OSError, when the client has gone.
         """
         assert self.environ is not None
         check(self.environ)
-        header, extensions = negotiate_deflate(self.environ) if self.compression else (None, [])
+        header, extensions = negotiate_deflate(self.environ, shared=shared) if self.compression else (None, [])
         headers = accept_headers(self.environ, subprotocol, header)
         lines = [f"HTTP/1.1 {_SWITCHING}", *(f"{name}: {value}" for name, value in headers), "", ""]
         self._note_switching(headers)

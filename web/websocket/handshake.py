@@ -93,11 +93,11 @@ def offered_subprotocols(environ: Environ) -> list[str]:
     return [name for name in _list(environ, "HTTP_SEC_WEBSOCKET_PROTOCOL") if _TOKEN.fullmatch(name)]
 
 
-def negotiate_deflate(environ: Environ) -> tuple[str | None, list[Extension]]:
+def negotiate_deflate(environ: Environ, *, shared: bool) -> tuple[str | None, list[Extension]]:
     """Agree on permessage-deflate (RFC 7692) where the client offers a kind that we speak; else on nothing.
 
-    Without context takeover a message compresses the same for everybody, and an idle connection keeps no window.  Offers
-    that want a window of ours under 15 bits are declined for the first reason.
+    Returns our header and what does it.  Always without context takeover: an idle connection keeps no window.  `shared`
+    also declines offers that want our window smaller than 15 bits, so that one compressed copy does for everybody.
     """
     offers = _text(environ, "HTTP_SEC_WEBSOCKET_EXTENSIONS")
     if not offers:
@@ -107,7 +107,8 @@ def negotiate_deflate(environ: Environ) -> tuple[str | None, list[Extension]]:
     except InvalidHandshake:
         return None, []
     for name, parameters in parsed:
-        if name != _DEFLATE.name or any(key == "server_max_window_bits" and bits != "15" for key, bits in parameters):
+        small = any(key == "server_max_window_bits" and bits != "15" for key, bits in parameters)
+        if name != _DEFLATE.name or (shared and small):
             continue
         try:
             agreed, extension = _DEFLATE.process_request_params(parameters, [])

@@ -15,6 +15,7 @@ from gevent import pywsgi
 from gevent.socket import SHUT_WR
 from geventwebsocket.handler import WebSocketHandler as _GeventWebSocketHandler
 
+from web.websocket.deadline import at_most
 from web.websocket.head import BadRequest, Head, Limits, read_head
 from web.websocket.redact import redact
 from web.websocket.refusal import Refusal
@@ -41,11 +42,6 @@ _LOGGER: Final = logging.getLogger("web.websocket")
 _LINGER: Final = 1.0  # seconds in which a refused client can still read why
 
 _INTERNAL: Final = Refusal(500, "internal_error", "the server failed")
-
-
-def _at_most(seconds: float) -> gevent.Timeout:
-    """A block that simply ends when its time is up."""
-    return gevent.Timeout(seconds, False)  # type: ignore[arg-type]  # the stubs do not know False
 
 
 class HttpHandler(_Base):
@@ -164,7 +160,7 @@ class HttpHandler(_Base):
     def _discard_body(self) -> None:
         """Read what the application left of the body, or give the connection up."""
         body = self.wsgi_input
-        with _at_most(self.discard_timeout), suppress(OSError, ValueError):
+        with at_most(self.discard_timeout), suppress(OSError, ValueError):
             body._discard()  # type: ignore[union-attr]
             return
         self.close_connection = self._unread = True
@@ -197,7 +193,7 @@ class HttpHandler(_Base):
     def _hang_up(self) -> None:
         """Shut down writing and read on: to close with unread input would reset, and lose the answer."""
         self.socket.shutdown(SHUT_WR)
-        with _at_most(_LINGER):
+        with at_most(_LINGER):
             while self.socket.recv(8192):
                 gevent.sleep(0)
 

@@ -7,7 +7,6 @@ kernel gives out again must not carry one user's bytes to another.
 import _socket
 import os
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from gevent import get_hub
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 _READABLE: Final = 1  # libev's EV_READ and EV_WRITE
 _WRITABLE: Final = 2
-_VECTORS: Final = 64  # buffers a writev(); the kernel takes up to 1024 (IOV_MAX)
 
 
 class Socket(BaseSocket):
@@ -75,7 +73,7 @@ class Socket(BaseSocket):
 
     def _transmit(self, data: bytes) -> None:
         sent = 0
-        if not self._queued:
+        if self._outbox is None:
             try:
                 sent = os.write(self._fd, data)
             except BlockingIOError:
@@ -84,7 +82,6 @@ class Socket(BaseSocket):
                 self._lost()
                 return
         if sent < len(data):
-            # A view, because a slow room shares one copy of the bytes.
             self._queue(memoryview(data)[sent:])
             self._write_on()
 
@@ -102,16 +99,19 @@ class Socket(BaseSocket):
     def _drain(self) -> None:
         assert self._outbox is not None
         try:
-            self._sent(os.writev(self._fd, list(islice(self._outbox, _VECTORS))))
+            sent = os.writev(self._fd, self._outbox.vectors())
         except BlockingIOError:
             return
         except OSError:
             self._lost()
             return
-        if not self._queued:
-            watcher, self._writer = self._writer, None
-            _dispose(watcher)
-            self._flushed()
+        if sent == self._outbox.size:
+            self._write_off()
+        self._sent(sent)
+
+    def _write_off(self) -> None:
+        watcher, self._writer = self._writer, None
+        _dispose(watcher)
 
     def _half_close(self) -> None:
         # Only a socket object can shut down.  The plain one, and detached again, or it would close the descriptor.
@@ -122,8 +122,7 @@ class Socket(BaseSocket):
 
     def _release(self) -> None:
         self._read_off()
-        watcher, self._writer = self._writer, None
-        _dispose(watcher)
+        self._write_off()
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

@@ -5,7 +5,6 @@ reads, and a second one writes.
 """
 
 from contextlib import suppress
-from itertools import islice
 from typing import ClassVar, Final
 
 import gevent
@@ -20,7 +19,6 @@ from web.websocket.protocol import MessageProtocol
 from web.websocket.socket import set_nodelay
 
 _RECORD: Final = 16384  # bytes a TLS record holds; also what one turn of the writer sends at most
-_BUFFERS: Final = 64
 
 # What a socket raises that was closed under its reader: gevent's cancelled wait, or ssl's "closed or unwrapped".
 _GONE: Final = (OSError, ValueError)
@@ -83,12 +81,10 @@ class GreenletSocket(BaseSocket):
                 self._crashed()
 
     def _drain(self) -> None:
-        while self._outbox and self._sock is not None:
-            sent = self._sock.send(b"".join(islice(self._outbox, _BUFFERS))[:_RECORD])
-            if self.closed:
-                return
-            self._sent(sent)
-        self._flushed()
+        while self._outbox is not None and self._sock is not None:
+            sent = self._sock.send(self._outbox.piece(_RECORD))
+            if not self.closed:
+                self._sent(sent)
 
     def _transmit(self, data: bytes) -> None:
         self._queue(data)

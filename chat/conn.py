@@ -128,6 +128,9 @@ class GreenletConn(DirectConn):
         return LINES
 
     def start(self, on_message: OnMessage, on_gone: OnGone) -> None:
+        if self._closing is not None:
+            on_gone(self._closing)
+            return
         self._on_gone = on_gone
         self._reader = gevent.spawn(self._read, on_message)
         self._writer = gevent.spawn(self._send)
@@ -140,7 +143,8 @@ class GreenletConn(DirectConn):
                 self._unpaused.wait()
                 if self._closing is None:
                     on_message(Publish(text=text))
-        except Exception:  # "any other exception counts as gone"
+                gevent.sleep(0)  # a recv that always has something does not yield, and nobody else would have a turn
+        except (Exception, gevent.Timeout, gevent.GreenletExit):  # "any other exception counts as gone"
             self._end(GONE)
 
     def _send(self) -> None:
@@ -155,18 +159,19 @@ class GreenletConn(DirectConn):
                 for text in LINES.split(data):
                     self._conn.send_str(text)
                 self._queued -= len(data)
-        except Exception:
+        except (Exception, gevent.Timeout, gevent.GreenletExit):
             self._end(GONE)
 
     def write(self, data: bytes) -> None:
         if self._closing is not None or not data:
             return
+        if self._queued > self._limit:  # what waits already: one batch, or a filled gap, may be larger than the bound
+            self._outbox.clear()
+            self._end(Closing(CloseCode.SLOW, SlowConsumer.text))
+            return
         self._outbox.append(data)
         self._queued += len(data)
         self._work.set()
-        if self._queued > self._limit:
-            self._outbox.clear()
-            self._end(Closing(CloseCode.SLOW, SlowConsumer.text))
 
     def probe(self) -> None:
         self.write(LINES.probe)
@@ -200,8 +205,10 @@ class GreenletConn(DirectConn):
         """Give the writer time for what is queued, then end both greenlets, wherever the transport holds them."""
         greenlets = [greenlet for greenlet in (self._writer, self._reader) if greenlet is not None]
         gevent.joinall(greenlets[:1], timeout=CLOSE_DEADLINE)
-        self._conn.close()
-        gevent.killall(greenlets, block=False)
+        try:
+            self._conn.close()
+        finally:
+            gevent.killall(greenlets, block=False)
 
 
 def as_direct(conn: Conn, write_buf: int) -> DirectConn:

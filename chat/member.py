@@ -116,9 +116,9 @@ class Member:
         """
         if self.state is State.GONE:  # the channel ended after the name was reserved
             raise ChannelClosed(self.grant.channel)
+        self.step(Step.CONNECTED)
         self.conn = conn
         self.resume = resume
-        self.step(Step.CONNECTED)
         self._home.enter(self, wait=wait)
 
     def cancel(self) -> None:

@@ -14,7 +14,7 @@ from chat.testing import TurnedClock
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "logs_errors: the test provokes a fault that is to be logged")
+    config.addinivalue_line("markers", "logs_errors: the test provokes a fault that is to be logged, or printed by gevent")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,7 +42,9 @@ def nothing_left_behind() -> Iterator[None]:
     yield
     left = our_greenlets()
     gevent.joinall(left, timeout=2)
-    assert [found for found in left if not found.dead] == []
+    stuck = [found for found in left if not found.dead]
+    gevent.killall(stuck)  # so that the next test does not fail for it
+    assert stuck == []
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +54,8 @@ def nothing_crashes(request, caplog) -> Iterator[None]:
     hub.exception_stream = crashes = StringIO()
     yield
     del hub.exception_stream  # the default, sys.stderr, again
-    assert crashes.getvalue() == ""
     if request.node.get_closest_marker("logs_errors") is None:
+        assert crashes.getvalue() == ""
         records = [*caplog.get_records("call"), *caplog.records]
         assert [record.getMessage() for record in records if record.levelno >= logging.ERROR] == []
 

@@ -75,10 +75,10 @@ class DirectFake(DirectConn):
         if self.closing is not None or not data:
             return
         if self._stalled:
-            self._queue.append(data)
             if sum(map(len, self._queue)) > self._limit:
                 self._queue.clear()
                 self.close(CloseCode.SLOW, "slow")
+            self._queue.append(data)
             return
         self.writes.append(data)
         self._arrived.set()
@@ -95,9 +95,6 @@ class DirectFake(DirectConn):
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         self._end(Closing(code, reason))
-
-    def recv(self) -> str:
-        raise NotImplementedError
 
     def send_str(self, msg: str) -> None:
         self.write(LINES.join([msg]))

@@ -14,10 +14,12 @@ from typing import Final, TypeVar
 from gevent.threadpool import ThreadPool
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import NullPool, StaticPool
 from sqlalchemy.pool.base import ConnectionPoolEntry
+
+from chat.errors import DatabaseUnavailable
 
 T = TypeVar("T")
 
@@ -65,8 +67,8 @@ class Database:
     def run(self, work: Callable[[Session], T]) -> T:
         """Return `work(session)`, in one transaction, in the database's own thread.  Blocks.
 
-        An exception rolls back and is raised here.  `work` must not touch greenlets, and what it returns must be plain
-        data: its session is closed by then.
+        Raises: DatabaseUnavailable, and whatever `work` raises; either rolls back.  `work` must not touch greenlets, and
+        what it returns must be plain data: its session is closed by then.
         """
         result, error = self._thread.apply(self._work, (work,))
         if error is not None:
@@ -78,6 +80,10 @@ class Database:
         try:
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
                 return work(session), None
+        except (OperationalError, InterfaceError) as exc:
+            unavailable = DatabaseUnavailable()
+            unavailable.__cause__ = exc
+            return None, unavailable
         except Exception as exc:
             return None, exc
 

@@ -81,9 +81,10 @@ class ChannelClosed(_ChannelError):
 
 
 class ServerClosed(ChannelClosed):
-    """The whole server has ended."""
+    """The whole server has ended; another one may have begun."""
 
     code = "server_closed"
+    retry = True
     text = "cannot be reached: the chat server is closed"
 
 
@@ -218,6 +219,14 @@ class RateLimited(ChatError):
     def __init__(self, id: str = "", retry_after: float = 0.0) -> None:
         self.id = id
         self.retry_after = retry_after
+
+
+class DatabaseUnavailable(ChatError):
+    """The database cannot be used now.  What was to be stored may or may not have been."""
+
+    code = "database_unavailable"
+    retry = True
+    text = "the database cannot be reached; try again"
 
 
 class BrokerUnavailable(ChatError):

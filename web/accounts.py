@@ -13,7 +13,7 @@ from unicodedata import normalize
 
 from flask_login import UserMixin
 from sqlalchemy import DateTime, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from chat.database import Base, Database
@@ -42,14 +42,6 @@ class WrongLogin(ChatError):
 
     code = "wrong_login"
     text = "the name or the password is wrong"
-
-
-class AccountsUnavailable(ChatError):
-    """The database cannot be used now.  A registration may or may not have been stored."""
-
-    code = "accounts_unavailable"
-    retry = True
-    text = "the accounts cannot be reached at this moment"
 
 
 class AccountRow(Base):
@@ -92,39 +84,33 @@ class Accounts:
     def register(self, username: str, password: str) -> Account:
         """Make an account.  Blocks.
 
-        Raises: InvalidUser, NameTaken, WeakPassword, TooManyLogins, AccountsUnavailable.
+        Raises: InvalidUser, NameTaken, WeakPassword, TooManyLogins, DatabaseUnavailable.
         """
         name = check_username(username)
         key = name_key(name)
-        if self._run(lambda session: _find(session, key)):  # before the hash, which is the dear part
+        if self._database().run(lambda session: _find(session, key)):  # before the hash, which is the dear part
             raise NameTaken
         row = AccountRow(username=name, key=key, password_hash=self._passwords.hash(password), created_at=datetime.now(UTC))
         try:
-            return self._run(lambda session: _insert(session, row))
+            return self._database().run(lambda session: _insert(session, row))
         except IntegrityError as exc:  # somebody took the name while the password was hashed
             raise NameTaken from exc
 
     def verify(self, username: str, password: str) -> Account:
         """Return the account whose password this is.  Blocks.
 
-        Raises: WrongLogin, for an unknown name too and after as much work; TooManyLogins, AccountsUnavailable.
+        Raises: WrongLogin, for an unknown name too and after as much work; TooManyLogins, DatabaseUnavailable.
         """
         key = _key_or_nothing(username)
-        found = self._run(lambda session: _find(session, key))
+        found = self._database().run(lambda session: _find(session, key))
         account, stored = found or (None, None)
         if not self._passwords.matches(password, stored) or account is None:
             raise WrongLogin
         return account
 
     def get(self, id: int) -> Account | None:
-        """Return the account.  Blocks.  Raises: AccountsUnavailable."""
-        return self._run(lambda session: _get(session, id))
-
-    def _run(self, work: Callable[[Session], T]) -> T:
-        try:
-            return self._database().run(work)
-        except OperationalError as exc:
-            raise AccountsUnavailable from exc
+        """Return the account.  Blocks.  Raises: DatabaseUnavailable."""
+        return self._database().run(lambda session: _get(session, id))
 
     def close(self) -> None:
         """End the threads that hash.  Blocks; idempotent.  The database is not ours to close."""

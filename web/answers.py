@@ -10,8 +10,6 @@ from flask import Response, jsonify, make_response
 from chat.errors import (
     BadRequest,
     BadText,
-    BrokerUnavailable,
-    ChannelBusy,
     ChannelClosed,
     ChatError,
     DuplicatedChannel,
@@ -24,11 +22,9 @@ from chat.errors import (
     ServerClosed,
     UserAlreadyConnected,
 )
-from web.websocket.census import TooManyConnections
 
-# A class that is not named has the status of the nearest one above it; the root is a fault of ours.
+# A class that is not named has the status of the nearest one above it.
 STATUS: Final[Mapping[type[ChatError], HTTPStatus]] = {
-    ChatError: HTTPStatus.INTERNAL_SERVER_ERROR,
     BadRequest: HTTPStatus.BAD_REQUEST,
     BadText: HTTPStatus.BAD_REQUEST,
     InvalidUser: HTTPStatus.BAD_REQUEST,
@@ -41,9 +37,6 @@ STATUS: Final[Mapping[type[ChatError], HTTPStatus]] = {
     UserAlreadyConnected: HTTPStatus.CONFLICT,
     RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     ServerClosed: HTTPStatus.SERVICE_UNAVAILABLE,
-    ChannelBusy: HTTPStatus.SERVICE_UNAVAILABLE,
-    BrokerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    TooManyConnections: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 RETRY_AFTER: Final = 1.0  # seconds, where the error does not say
 
@@ -56,9 +49,17 @@ def refusal(status: int, code: str, message: str, headers: Mapping[str, str] | N
     return response
 
 
+def status_of(error: ChatError) -> HTTPStatus:
+    """The status for `error`: what the table says, or whether trying again may help."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return HTTPStatus.SERVICE_UNAVAILABLE if error.retry else HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 def answer(error: ChatError) -> Response:
     """What is sent for `error`."""
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    status = status_of(error)
     headers = {}
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         wait = error.retry_after if isinstance(error, RateLimited) else 0.0

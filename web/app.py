@@ -16,7 +16,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
-from web.accounts import Account, Accounts, AccountsUnavailable
+from chat.errors import ChatError
+from web.accounts import Account, Accounts
+from web.answers import status_of
 from web.extension import Chat
 from web.passwords import Passwords
 from web.routes.health import make_health
@@ -104,12 +106,15 @@ def _harden(response: Response) -> Response:
 
 def _add_error_pages(app: Flask) -> None:
     app.register_error_handler(HTTPException, _answer)
-    app.register_error_handler(AccountsUnavailable, _answer_unavailable)
+    app.register_error_handler(ChatError, _answer_chat_error)
 
 
-def _answer_unavailable(_exc: AccountsUnavailable) -> Response:
-    response = _error(503, "Service Unavailable", ADVICE[503])
-    response.headers["Retry-After"] = str(RETRY_AFTER)
+def _answer_chat_error(exc: ChatError) -> Response:
+    """What a view could not deal with itself: a database that has gone, a server that is about to end."""
+    status = status_of(exc)
+    response = _error(status, status.phrase, ADVICE[status])
+    if exc.retry:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 
 

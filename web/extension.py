@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chat.broker import MemoryBroker
 from chat.closing import SERVER_CLOSED
 from chat.database import Database
-from chat.errors import InvalidUser
+from chat.errors import InvalidUser, ServerClosed
 from chat.member import ACTIONS, EVERYBODY
 from chat.names import check_username
 from chat.registry.sql import SqlRegistry
@@ -98,6 +98,7 @@ class Chat:
         self._identify = identify or _flask_login
         self._authorize = authorize
         self._running: _Running | None = None
+        self._is_drained = False
         self._starting = RLock()
         app.extensions["chat"] = self
         app.register_blueprint(self._blueprint(), url_prefix=url_prefix)
@@ -149,6 +150,8 @@ class Chat:
         return self._started().channels
 
     def _started(self) -> _Running:
+        if self._is_drained:
+            raise ServerClosed
         if self._running is None:
             self.start()
         assert self._running is not None
@@ -186,8 +189,8 @@ class Chat:
 
     def drain(self) -> None:
         """See everybody off and put everything away.  Blocks, for about CHAT_DRAIN_TIMEOUT seconds; idempotent."""
-        running, self._running = self._running, None
-        if running is None:
+        running = self._running
+        if running is None or running.gate.draining:
             return
         deadline = running.gate.clock.monotonic() + self.drain_timeout
         running.gate.hush()
@@ -201,6 +204,7 @@ class Chat:
         running.gate.see_off(deadline)
         running.server.stop(SERVER_CLOSED)
         running.database.close()
+        self._is_drained, self._running = True, None
 
     def close_session(self, session: str) -> None:
         """End the sockets of a login that has ended."""

@@ -15,7 +15,8 @@ from flask_login import LoginManager
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.test import TestResponse
 
-from web.accounts import Account, AccountsUnavailable
+from chat.errors import DatabaseUnavailable
+from web.accounts import Account
 from web.app import create_app
 from web.passwords import TooManyLogins
 from web.routes.login import BUSY, local_target, make_login
@@ -256,7 +257,7 @@ def test_logging_out_tells_which_session_has_ended() -> None:
     assert ended == ["the session's id"], "once, and never an id that is none"
 
 
-@pytest.mark.parametrize("failure", [TooManyLogins(), AccountsUnavailable()])
+@pytest.mark.parametrize("failure", [TooManyLogins(), DatabaseUnavailable()])
 @pytest.mark.parametrize("path", ["/login", "/register"])
 def test_a_server_with_too_much_to_do_says_so_and_keeps_the_form(path: str, failure: Exception) -> None:
     client = bare_site(NoAccounts(failure), []).test_client()

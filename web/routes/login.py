@@ -17,9 +17,9 @@ from werkzeug.wrappers import Response as BaseResponse
 from wtforms import PasswordField, StringField
 from wtforms.validators import InputRequired
 
-from chat.errors import ChatError, InvalidUser
+from chat.errors import ChatError, DatabaseUnavailable, InvalidUser
 from chat.names import MAX_NAME
-from web.accounts import Account, Accounts, AccountsUnavailable, NameTaken, WrongLogin
+from web.accounts import Account, Accounts, NameTaken, WrongLogin
 from web.passwords import MAX_LENGTH, MIN_LENGTH, TooManyLogins, WeakPassword
 
 RETRY_AFTER: Final = 5  # seconds; a full queue of hashes is worked off in less than one
@@ -110,7 +110,7 @@ def _explain(form: AccountForm, exc: ChatError) -> int:
         case WeakPassword():
             form.password.errors.append(WEAK_PASSWORD)
             return 400
-        case TooManyLogins() | AccountsUnavailable():
+        case TooManyLogins() | DatabaseUnavailable():
             form.form_errors.append(BUSY if isinstance(exc, TooManyLogins) else UNAVAILABLE)
             return 503
     raise exc

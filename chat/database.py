@@ -56,7 +56,7 @@ class Database:
             engine = create_engine(self._url, poolclass=NullPool)
         else:
             if self._url.database:
-                Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+                Path(self._url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             engine = create_engine(
                 self._url, poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": LOCK_WAIT}
             )

@@ -94,7 +94,7 @@ class Chat:
     ) -> None:
         """Read the settings and add the blueprint `chat`.  Raises: SettingError naming what is wrong."""
         self.app = app
-        self.settings = configuration.load(app.config, os.environ, app.instance_path, **conf)
+        self.settings = configuration.load_here(app.config, app.instance_path, **conf)
         self._identify = identify or _flask_login
         self._authorize = authorize
         self._running: _Running | None = None

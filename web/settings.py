@@ -153,6 +153,11 @@ def load(config: Mapping[str, object], environ: Mapping[str, str], instance: str
     return settings
 
 
+def load_here(config: Mapping[str, object], instance: str, **conf: object) -> Settings:
+    """The same, with the environment of this process."""
+    return load(config, os.environ, instance, **conf)
+
+
 def _key(item: "Field[object]") -> str:
     return f"CHAT_{item.name.upper()}"
 
@@ -212,7 +217,7 @@ def secret_key(settings: Settings) -> str:
         return settings.secret_key
     path = settings.instance / "secret_key"
     try:
-        settings.instance.mkdir(parents=True, exist_ok=True)
+        settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_secret(path)
         kept = path.read_text().strip()
     except OSError as exc:

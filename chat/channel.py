@@ -337,6 +337,7 @@ class ChatChannel:
             for item in self._inbox.take(BATCH):
                 self._try(self._do, item)
             self._try(Outgoing.publish, self._out)
+            self._fanout.wait_for_room()
             self._resume()
             if self._inbox:
                 gevent.sleep(0)

@@ -17,6 +17,7 @@ from chat.format import Format
 from chat.member import Member, State, Step
 
 SLICE: Final = 0.005  # seconds of writing before other channels and sockets get a turn
+BACKLOG: Final = 256  # items that wait while a turn is written, before publishers wait
 LOOK: Final = 64  # writes between two looks at the clock: about 0.3 ms
 
 
@@ -61,6 +62,7 @@ class Fanout:
         self._items: list[Item] = []
         self._work = Flag()
         self._idle = Flag()
+        self._room = Flag()
         self._groups: dict[Format, Group] = {}
         self._users: dict[str, Group] = {}
         self._greenlet = gevent.spawn(self._run)
@@ -74,6 +76,16 @@ class Fanout:
         """Take what goes to one member, in its place among the batches.  Never yields."""
         self._items.append(item)
         self._wake()
+
+    def wait_for_room(self) -> None:
+        """Return when little enough waits to be written.  Blocks.
+
+        Writing to a large room takes many turns of the hub, in which sockets bring more; whoever publishes waits here, so
+        that its inbox fills, and with it the senders' patience is what bounds the queue.
+        """
+        while len(self._items) >= BACKLOG:
+            self._room.clear()
+            self._room.wait()
 
     def remove(self, member: Member) -> None:
         """Write to it no more.  Never yields; idempotent."""
@@ -97,6 +109,7 @@ class Fanout:
         while True:
             while self._items:
                 items, self._items = self._items, []
+                self._room.set()
                 try:
                     self._turns(items)
                 except Exception:

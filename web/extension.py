@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import gevent
-from flask import Blueprint, Flask, session
+from flask import Blueprint, Flask, current_app, session
 from gevent.lock import RLock
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -178,6 +178,7 @@ class Chat:
         """Open the database and the server.  Blocks; idempotent.  Raises: SettingError."""
         with self._starting:
             if self._running is not None:
+                self._started()  # in this very process
                 return
             self._exempt_from_csrf()
             try:
@@ -194,6 +195,8 @@ class Chat:
             return
         deadline = running.gate.clock.monotonic() + self.drain_timeout
         running.gate.hush()
+        if self._authorize is not None:
+            self._reviewer.kill(timeout=FLUSH)
         with gevent.Timeout(FLUSH) as patience:
             try:
                 running.server.flush()
@@ -246,8 +249,7 @@ class Chat:
         """The greenlet that asks `authorize` again."""
         while True:
             gevent.sleep(self.settings.reauthorize)
-            if self._running is None:
-                return
+            assert self._running is not None
             try:
                 self._running.gate.review(self.rights)
             except Exception:
@@ -258,6 +260,8 @@ def _flask_login() -> str | None:
     """The name of flask-login's current user: its `username`, else its id."""
     from flask_login import current_user
 
+    if not hasattr(current_app, "login_manager"):
+        raise RuntimeError("nobody says who asks: give Chat an identify=, or set up flask-login's LoginManager")
     if not current_user or not current_user.is_authenticated:
         return None
     return str(getattr(current_user, "username", None) or current_user.get_id())

@@ -1,0 +1,94 @@
+"""What the tests of the Flask side share: host applications that are put away, and servers on free ports."""
+
+import os
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+
+import gevent
+import pytest
+from flask import Flask, request
+from gevent.pywsgi import WSGIServer
+
+from chat.testing import TurnedClock
+from tests.web.fakes import Caller
+from web import Chat
+from web.websocket.handler import WebSocketHandler
+
+MakeHost = Callable[..., Flask]
+Serve = Callable[[Flask], int]
+Dial = Callable[[int], Caller]
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock()
+
+
+@pytest.fixture
+def no_crash() -> Iterator[None]:
+    """Fails a test in which a greenlet, or a callback of the hub, died of an exception."""
+    hub = gevent.get_hub()
+    hub.exception_stream = crashes = StringIO()
+    yield
+    del hub.exception_stream  # the default, sys.stderr, again
+    assert crashes.getvalue() == ""
+
+
+@pytest.fixture
+def make_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_crash: None) -> Iterator[MakeHost]:
+    """Makes applications with chat in them, where the header X-User says who asks.
+
+    Keywords in capitals are settings, which may leave out `CHAT_`; the others are for `Chat`.
+    """
+    for name in [name for name in os.environ if name.startswith("CHAT_")]:
+        monkeypatch.delenv(name)
+    made: list[Flask] = []
+
+    def make(prepare: Callable[[Flask], object] | None = None, **given: object) -> Flask:
+        app = Flask("host", instance_path=str(tmp_path / f"instance{len(made)}"))
+        app.config.update(SECRET_KEY="host", CHAT_DATABASE_URL="sqlite://", CHAT_DRAIN_TIMEOUT=1)
+        app.config.update({f"CHAT_{name}": value for name, value in given.items() if name.isupper()})
+        if prepare is not None:
+            prepare(app)
+        keywords: dict[str, object] = {"identify": lambda: request.headers.get("X-User")}
+        keywords.update((name, value) for name, value in given.items() if not name.isupper())
+        Chat(app, **keywords)  # type: ignore[arg-type]
+        made.append(app)
+        return app
+
+    yield make
+    with gevent.Timeout(10):
+        for app in made:
+            app.extensions["chat"].drain()
+
+
+@pytest.fixture
+def serve(make_host: MakeHost) -> Iterator[Serve]:
+    """Serves an application on a free port, in this process."""
+    servers: list[WSGIServer] = []
+
+    def start(app: Flask) -> int:
+        server = WSGIServer(("127.0.0.1", 0), app, handler_class=WebSocketHandler, log=None, error_log=None)
+        server.start()
+        servers.append(server)
+        return int(server.server_port)
+
+    yield start
+    for server in servers:
+        server.stop(timeout=1)
+
+
+@pytest.fixture
+def dial(serve: Serve) -> Iterator[Dial]:
+    """Connects to a port; hangs up in the end."""
+    callers: list[Caller] = []
+
+    def connect(port: int) -> Caller:
+        caller = Caller(port)
+        callers.append(caller)
+        return caller
+
+    yield connect
+    for caller in callers:
+        caller.hang_up()

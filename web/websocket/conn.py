@@ -38,13 +38,24 @@ class Rules:
 class WebSocketConn(DirectConn):
     """One WebSocket in one channel.  `started` it also hears the pings of `Heartbeat`, through `socket`."""
 
-    __slots__ = ("_controls_until", "_on_gone", "_on_message", "_refused", "_rules", "_said_until", "asked", "socket")
+    __slots__ = (
+        "_controls_until",
+        "_on_gone",
+        "_on_message",
+        "_refused",
+        "_rules",
+        "_said_until",
+        "asked",
+        "bucket",
+        "socket",
+    )
 
     PING: ClassVar[bytes] = ping_frame()
 
     def __init__(self, socket: BaseSocket, rules: Rules) -> None:
         self.socket = socket
         self.asked = 0.0  # when Heartbeat asked for a sign of life; 0 while it does not wait for one
+        self.bucket = 0  # where Heartbeat keeps it
         self._rules = rules
         self._on_message: OnMessage | None = None
         self._on_gone: OnGone | None = None

@@ -123,6 +123,7 @@ class Gate:
 
     def _left(self, conn: WebSocketConn) -> None:
         """A connection has ended.  Called in the hub."""
+        self._heartbeat.forget(conn)
         found = self._guests.pop(conn, None)
         if found is not None:
             self.census.leave(found[1])

@@ -21,7 +21,7 @@ class Heartbeat:
     def __init__(self, interval: float, clock: Clock) -> None:
         self._interval = interval
         self._clock = clock
-        self._buckets: dict[int, list[WebSocketConn]] = {}
+        self._buckets: dict[int, dict[WebSocketConn, None]] = {}
         self._next = int(clock.monotonic() / TICK)
         self._timer: Timer | None = None
 
@@ -31,6 +31,10 @@ class Heartbeat:
         if self._timer is None:
             self._timer = self._clock.later(TICK, self._tick)
 
+    def forget(self, conn: WebSocketConn) -> None:
+        """Let go of a connection that has ended.  Never yields; idempotent."""
+        self._buckets.get(conn.bucket, {}).pop(conn, None)
+
     def stop(self) -> None:
         """Watch no more.  Never yields; idempotent."""
         self._buckets.clear()
@@ -38,17 +42,18 @@ class Heartbeat:
             self._timer.cancel()
 
     def _look_at(self, conn: WebSocketConn, due: float) -> None:
-        bucket = max(int(due / TICK) + 1, self._next)
-        self._buckets.setdefault(bucket, []).append(conn)
+        conn.bucket = max(int(due / TICK) + 1, self._next)
+        self._buckets.setdefault(conn.bucket, {})[conn] = None
 
     def _tick(self) -> None:
         """A timer calls this in the hub."""
         now = self._clock.monotonic()
         looks = 0
         while self._next <= now / TICK and looks < LOOKS:
-            bucket = self._buckets.get(self._next, [])
+            bucket = self._buckets.get(self._next, {})
             while bucket and looks < LOOKS:
-                self._look(bucket.pop(), now)
+                conn, _ = bucket.popitem()
+                self._look(conn, now)
                 looks += 1
             if not bucket:
                 self._buckets.pop(self._next, None)

@@ -1,0 +1,118 @@
+"""Which heads of requests are read."""
+
+from io import BufferedReader, BytesIO
+
+import pytest
+
+from web.websocket.head import BadRequest, Head, Limits, read_head
+
+
+def read(data: bytes, **limits: int) -> Head:
+    return read_head(BufferedReader(BytesIO(data)), Limits(**limits))
+
+
+def status_of(data: bytes, **limits: int) -> int:
+    with pytest.raises(BadRequest) as caught:
+        read(data, **limits)
+    return caught.value.status
+
+
+def test_a_head_is_read_to_its_end_and_no_further():
+    stream = BufferedReader(BytesIO(b"GET /a?b HTTP/1.1\r\nHost: h\r\nX:  y z \r\n\r\nrest"))
+
+    head = read_head(stream, Limits())
+
+    assert head == Head("GET /a?b HTTP/1.1", [("Host", "h"), ("X", "y z")])
+    assert stream.read() == b"rest"
+
+
+def test_bare_line_feeds_end_lines_too():
+    assert read(b"GET / HTTP/1.0\nHost: h\n\n") == Head("GET / HTTP/1.0", [("Host", "h")])
+
+
+def test_latin_1_is_kept_as_wsgi_wants_it():
+    assert read("GET /\xe9 HTTP/1.1\r\nX: \xe9\r\n\r\n".encode("latin-1")).headers == [("X", "\xe9")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /",
+        b"GET / HTTP/0.9",
+        b"GET / HTTP/2.0",
+        b"GET  / HTTP/1.1",
+        b"GET /a b HTTP/1.1",
+        b" GET / HTTP/1.1",
+        b"GET / HTTP/1.1 ",
+        b"GET / HTTP/1.11",
+        b"G\x00T / HTTP/1.1",
+        b"GET /\x00 HTTP/1.1",
+        b"GET /\r HTTP/1.1",
+        b"",
+    ],
+)
+def test_a_line_that_is_none_is_400(line):
+    assert status_of(line + b"\r\n\r\n") == 400
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"no colon",
+        b" folded: x",
+        b"\tfolded",
+        b"Name : x",
+        b": x",
+        b"N\xe9: x",
+        b"X: a\x00b",
+        b"X: a\rb",
+        b"X: a\x0bb",
+        b"X: a\x7fb",
+        b"Content-Length: 1\r\nContent-Length: 1",
+        b"Content-Length: 1\r\ncontent-length: 2",
+        b"Content-Length: +1",
+        b"Content-Length: -1",
+        b"Content-Length: 1_0",
+        b"Content-Length: 1, 1",
+        b"Content-Length: ",
+        b"Content-Length: 1\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: identity",
+        b"Host: a\r\nHost: b",
+    ],
+)
+def test_a_header_that_leaves_doubts_is_400(header):
+    assert status_of(b"POST / HTTP/1.1\r\nX-Y: z\r\n" + header + b"\r\n\r\n") == 400
+
+
+def test_one_length_is_enough():
+    assert read(b"POST / HTTP/1.1\r\nContent-Length: 12\r\n\r\n").headers == [("Content-Length", "12")]
+    assert read(b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n")
+
+
+def test_a_request_line_of_just_the_limit_is_taken():
+    line = b"GET /" + b"x" * 86 + b" HTTP/1.1"
+
+    assert read(line + b"\r\n\r\n", line=100)
+    assert status_of(line.replace(b"/", b"/x", 1) + b"\r\n\r\n", line=100) == 414
+    assert status_of(b"x" * 1000, line=100) == 414
+
+
+def test_headers_of_just_the_limit_are_taken():
+    headers = b"X: " + b"x" * 93 + b"\r\n\r\n"
+
+    assert read(b"GET / HTTP/1.1\r\n" + headers, headers=100)
+    assert status_of(b"GET / HTTP/1.1\r\n" + headers.replace(b"X", b"XX"), headers=100) == 431
+    assert status_of(b"GET / HTTP/1.1\r\nX: " + b"x" * 1000, headers=100) == 431
+
+
+def test_so_many_headers_are_taken_and_no_more():
+    assert len(read(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100 + b"\r\n").headers) == 100
+    assert status_of(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101 + b"\r\n") == 431
+
+
+@pytest.mark.parametrize("data", [b"", b"GET / HT", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n"])
+def test_hanging_up_in_the_middle_is_no_bad_request(data):
+    with pytest.raises(EOFError):
+        read(data)

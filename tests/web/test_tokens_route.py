@@ -1,0 +1,203 @@
+"""Tokens over HTTP: each answer, to the letter, and what a token is good for."""
+
+from collections.abc import Mapping
+
+import pytest
+from flask import Flask, session
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from chat import ChatServer
+from chat.errors import InvalidToken
+from tests.web.conftest import MakeHost
+from tests.web.test_channels_route import FOREIGN, OWN
+from web.extension import TOKENS
+
+ANN = {"X-User": "ann"}
+
+
+@pytest.fixture
+def app(make_host: MakeHost) -> Flask:
+    app = make_host(TOKEN_DEADLINE=12.5)
+    app.extensions["chat"].server.create_channel("lobby")
+    return app
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def server(app: Flask) -> ChatServer:
+    found = app.extensions["chat"].server
+    assert isinstance(found, ChatServer)
+    return found
+
+
+def ask(client: FlaskClient, channel: object = "lobby", headers: Mapping[str, str] = ANN) -> TestResponse:
+    return client.post("/chat/token", json={"channel": channel}, headers=headers)
+
+
+def error(code: str, message: str) -> dict[str, object]:
+    return {"error": {"code": code, "message": message}}
+
+
+def said(response: TestResponse) -> tuple[int, object]:
+    return response.status_code, response.json
+
+
+def token_of(response: TestResponse) -> str:
+    assert response.json is not None
+    return str(response.json["token"])
+
+
+def test_a_token_comes_with_what_it_is_good_for(client: FlaskClient) -> None:
+    response = ask(client)
+
+    token = token_of(response)
+    assert said(response) == (
+        200,
+        {"token": token, "channel": "lobby", "username": "ann", "expires_in": 12.5},
+    )
+    assert len(bytes.fromhex(token)) == 32
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_a_token_lets_its_user_into_its_channel_once(client: FlaskClient, server: ChatServer) -> None:
+    token = token_of(ask(client))
+
+    grant = server.redeem(token)
+
+    assert (grant.username, grant.channel, grant.session) == ("ann", "lobby", None)
+    with pytest.raises(InvalidToken):
+        server.redeem(token)
+
+
+def test_each_token_is_another_one(client: FlaskClient) -> None:
+    assert len({token_of(ask(client)) for _ in range(10)}) == 10
+
+
+def test_the_login_rides_along(app: Flask, client: FlaskClient, server: ChatServer) -> None:
+    def log_in() -> str:
+        session["sid"] = "the login"
+        return ""
+
+    app.add_url_rule("/login", "login", log_in)
+    client.get("/login")
+
+    assert server.redeem(token_of(ask(client))).session == "the login"
+
+
+def test_names_are_normalised(client: FlaskClient, server: ChatServer) -> None:
+    server.create_channel("caf\u00e9")
+
+    response = ask(client, "cafe\u0301")
+
+    assert response.status_code == 200
+    assert server.redeem(token_of(response)).channel == "caf\u00e9"
+
+
+def test_who_is_not_logged_in_gets_none(client: FlaskClient) -> None:
+    assert said(ask(client, headers={})) == (401, error("not_logged_in", "log in first"))
+
+
+def test_there_is_none_for_a_channel_that_does_not_exist(client: FlaskClient) -> None:
+    assert said(ask(client, "attic")) == (404, error("invalid_channel", "channel 'attic' does not exist"))
+
+
+def test_there_is_none_for_a_channel_that_was_closed(client: FlaskClient, server: ChatServer) -> None:
+    server.get_channel("lobby").close()
+
+    assert said(ask(client)) == (404, error("invalid_channel", "channel 'lobby' does not exist"))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", " lobby", "a\nb", "x" * 65])
+def test_a_channel_that_cannot_exist_does_not(client: FlaskClient, name: str) -> None:
+    response = ask(client, name)
+
+    assert response.status_code == 404
+    assert response.json is not None
+    assert response.json["error"]["code"] == "invalid_channel"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "the body is no JSON"),
+        (b"{", "the body is no JSON"),
+        (b'{"channel": "\\ud800"}', "the body is no JSON"),
+        (b'{"x": ' + b"[" * 100_000, "the body is no JSON"),
+        (b"{}", "Object missing required field `channel`"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b'{"channel": 7}', "Expected `str`, got `int` - at `channel`"),
+        (b'{"channel": null}', "Expected `str`, got `null` - at `channel`"),
+    ],
+)
+def test_a_body_that_is_not_what_is_wanted_is_refused_saying_why(client: FlaskClient, body: bytes, why: str) -> None:
+    response = client.post("/chat/token", data=body, content_type="application/json", headers=ANN)
+
+    assert said(response) == (400, error("bad_request", why))
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_only_json_is_taken(client: FlaskClient, kind: str) -> None:
+    response = client.post("/chat/token", data=b'{"channel": "lobby"}', content_type=kind, headers=ANN)
+
+    assert said(response) == (400, error("bad_request", "the content type application/json is wanted"))
+
+
+@pytest.mark.parametrize("where", FOREIGN, ids=str)
+def test_a_foreign_page_gets_none(client: FlaskClient, where: dict[str, str]) -> None:
+    response = ask(client, headers={**ANN, **where})
+
+    assert response.status_code == 403
+    assert response.json is not None
+    assert response.json["error"]["code"] == "foreign_origin"
+
+
+@pytest.mark.parametrize("where", OWN, ids=str)
+def test_the_own_pages_and_what_is_no_browser_get_one(client: FlaskClient, where: dict[str, str]) -> None:
+    assert ask(client, headers={**ANN, **where}).status_code == 200
+
+
+def test_who_may_not_join_is_not_told_whether_there_is_such_a_channel(make_host: MakeHost) -> None:
+    app = make_host(authorize=lambda username, channel, action: False)
+    app.extensions["chat"].server.create_channel("lobby")
+
+    answers = [said(ask(app.test_client(), name)) for name in ("lobby", "attic")]
+
+    assert answers == 2 * [(403, error("forbidden", "you are not allowed to do this here"))]
+
+
+def test_after_a_burst_one_has_to_wait(client: FlaskClient) -> None:
+    burst, count = int(TOKENS.burst), 0
+    while (response := ask(client)).status_code == 200 and count < 2 * burst:
+        count += 1
+
+    assert burst <= count < 2 * burst  # time goes on meanwhile, and so some more may pass
+    assert said(response) == (429, error("rate_limited", "too many messages in too short a time"))
+    assert response.headers["Retry-After"] == "1"
+    assert ask(client, headers={"X-User": "bob"}).status_code == 200
+
+
+def test_guessing_names_of_channels_counts_too(client: FlaskClient) -> None:
+    statuses = [ask(client, f"room {number}").status_code for number in range(2 * int(TOKENS.burst))]
+
+    assert set(statuses) == {404, 429}
+    assert statuses.index(429) >= int(TOKENS.burst)
+
+
+def test_without_its_database_it_says_that_one_should_try_again(app: Flask, client: FlaskClient) -> None:
+    app.extensions["chat"].database.run(lambda session: session.execute(text("DROP TABLE channels")) and None)
+
+    response = ask(client, "attic")
+
+    assert said(response) == (503, error("database_unavailable", "the database cannot be reached; try again"))
+    assert response.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_token_is_asked_for_by_post_alone(client: FlaskClient, method: str) -> None:
+    assert client.open("/chat/token", method=method, headers=ANN).status_code == 405

@@ -127,6 +127,7 @@ class ChatChannel:
         self._members: dict[str, Member] = {}
         self._paused: list[Member] = []
         self._active = clock.monotonic()
+        self._idle_is_due = False
         self._inbox: Inbox[_Item] = Inbox(conf.inbox)
         self._fanout = Fanout(record.offset, log)
         self._out = Outgoing(record.key, broker, self._fanout, clock)
@@ -206,7 +207,9 @@ class ChatChannel:
 
     def connect_user_and_wait(self, username: str, conn: Conn) -> None:
         """The same, and return when the connection has ended."""
-        self.join(Grant(check_username(username), self.name), conn).wait()
+        member = self.join(Grant(check_username(username), self.name), conn)
+        if gevent.getcurrent() is not self._greenlet:  # in a hook that would be for ever: it lets nobody in
+            member.wait()
 
     def close(self) -> None:
         """End the channel: what was said before is delivered, then everybody is disconnected; the name is free at once.
@@ -215,8 +218,10 @@ class ChatChannel:
         """
         if self._ended_as is None:
             self._ended_as = ChannelClosed
-            self._keeper.on_close(self)
-            self._inbox.force(_Stop(CHANNEL_CLOSED))
+            try:
+                self._keeper.on_close(self)
+            finally:
+                self._inbox.force(_Stop(CHANNEL_CLOSED))
         self._wait_outside_hooks(self._done)
 
     # What the server calls
@@ -231,8 +236,8 @@ class ChatChannel:
         self._members[member.id] = member  # before anything may yield: a channel with members is not unloaded
         try:
             evicted = self._presence.reserve(self._record.key, grant.username, member.id, self._conf.duplicate_user)
-        except ChatError:
-            del self._members[member.id]
+        except BaseException:
+            self._members.pop(member.id, None)
             raise
         for loser in [self._members[id] for id in evicted if id in self._members]:
             loser.drop(REPLACED)
@@ -319,8 +324,11 @@ class ChatChannel:
         item = _Said(event, None)
         if self._hooks.running and len(self._inbox) < HOOK_ROOM * self._conf.inbox:
             self._inbox.force(item)
-        elif self._hooks.running or not self._inbox.put(item, PATIENCE):
+        elif self._hooks.running or not self._inbox.wait_for_space(PATIENCE):
             raise ChannelBusy(self.name)
+        else:
+            self._check_open()  # it may have ended meanwhile
+            self._inbox.force(item)
 
     def _check_open(self) -> None:
         if self._ended_as is not None:
@@ -335,8 +343,11 @@ class ChatChannel:
     def _run(self) -> None:
         while not self._done.is_set():
             for item in self._inbox.take(BATCH):
-                self._try(self._do, item)
+                if not self._done.is_set() or isinstance(item, _Sync):  # _Stop need not be the last of its batch
+                    self._try(self._do, item)
             self._try(Outgoing.publish, self._out)
+            if self._idle_is_due and not self._done.is_set():
+                self._try(ChatChannel._do_idle, self)
             self._fanout.wait_for_room()
             self._resume()
             if self._inbox:
@@ -352,14 +363,14 @@ class ChatChannel:
             case _Leave(member):
                 self._do_leave(member)
             case _Sync(reached):
-                self._out.publish()
+                self._try(Outgoing.publish, self._out)
                 reached.set()
             case _Stop(closing):
                 self._do_stop(closing)
             case _Fold():
                 self._out.add(self._notices.folded())
             case _Idle():
-                self._do_idle()
+                self._idle_is_due = True  # once the batch is done, which may be activity
 
     def _do_say(self, event: Message | Whisper, member: Member | None) -> None:
         if member is not None:
@@ -396,7 +407,7 @@ class ChatChannel:
 
     def _list(self, member: Member) -> bool:
         """Let the member hear all from here on; return whether nobody of its name was here."""
-        self._out.publish()  # what was said before it came is not for its ears
+        self._try(Outgoing.publish, self._out)  # what was said before it came is not for its ears
         key = self._record.key
         first = self._presence.confirm(key, member.username, member.id)
         self._active = self._clock.monotonic()
@@ -413,7 +424,11 @@ class ChatChannel:
         resume = member.resume
         if resume is None or resume.epoch != self.epoch:
             return None
-        found = self._broker.read(self._record.key, resume.offset, resume.limit)
+        try:
+            found = self._broker.read(self._record.key, resume.offset, resume.limit)
+        except BrokerUnavailable as exc:
+            self._log.error("channel %r: what %r missed cannot be read: %s", self.name, member.username, exc)
+            return None
         return None if found is None else list(found)
 
     def _do_leave(self, member: Member) -> None:
@@ -449,6 +464,7 @@ class ChatChannel:
             self._inbox.force(_Idle())
 
     def _do_idle(self) -> None:
+        self._idle_is_due = False
         rest = self._active + self._conf.channel_idle_timeout - self._clock.monotonic()
         if rest <= 0 and not self._members and not self._inbox and not self.is_closed:
             self._ended_as = IdleChannel
@@ -488,5 +504,5 @@ class ChatChannel:
             work(on)
         except BrokerUnavailable as exc:
             self._log.error("channel %r: %s", self.name, exc)
-        except Exception:
+        except (Exception, gevent.Timeout):
             self._log.exception("channel %r could not do what it was asked", self.name)

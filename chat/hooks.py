@@ -9,6 +9,8 @@ from datetime import datetime
 from logging import Logger
 from typing import Final
 
+from gevent import Timeout
+
 from chat.errors import BadText, ChannelClosed, HookFailed
 from chat.names import check_text
 
@@ -49,7 +51,7 @@ class Hooks:
         except BadText as exc:
             self._log.error("encode returned no text that can be sent")
             raise HookFailed from exc
-        except Exception as exc:
+        except (Exception, Timeout) as exc:  # a Timeout is no Exception
             self._log.exception("encode failed")
             raise HookFailed from exc
 
@@ -69,7 +71,7 @@ class Hooks:
                 hook(channel, username)
         except ChannelClosed:
             self._log.debug("%s spoke in a channel that has ended", name)
-        except Exception:
+        except (Exception, Timeout):
             self._log.exception("%s failed", name)
 
     @contextmanager

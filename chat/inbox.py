@@ -32,8 +32,8 @@ class Inbox(Generic[T]):
         self._items.append(item)
         self._work.set()
 
-    def put(self, item: T, timeout: float) -> bool:
-        """Put, waiting at most `timeout` seconds for space; return whether it was put.  Blocks."""
+    def wait_for_space(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds; return whether there is space, until the next yield.  Blocks."""
         with Timeout(timeout) as patience:
             try:
                 while self.full:
@@ -43,7 +43,6 @@ class Inbox(Generic[T]):
                 if out is not patience:
                     raise
                 return False
-        self.force(item)
         return True
 
     def take(self, most: int) -> list[T]:

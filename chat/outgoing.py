@@ -2,7 +2,7 @@
 
 from chat.broker import Broker
 from chat.clock import Clock
-from chat.errors import ChatError
+from chat.errors import BrokerUnavailable, ChatError
 from chat.event import Ack, Published, Refusal
 from chat.fanout import Fanout, Note
 from chat.member import Member
@@ -46,9 +46,9 @@ class Outgoing:
         self._events, self._asked = [], []
         try:
             offsets = self._broker.publish(self._key, events)
-        except ChatError as exc:
+        except Exception as exc:
             for asker, id, _ in asked:
-                self.answer(asker, id, exc)
+                self.answer(asker, id, exc if isinstance(exc, ChatError) else BrokerUnavailable())
             raise
         for asker, id, index in asked:
             self._fanout.put(Note(asker, Ack(id, offsets[index] or None)))

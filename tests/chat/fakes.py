@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import gevent
 from gevent.event import Event as Flag
 
+from chat.archive.memory import MemoryArchive
 from chat.closing import GONE, CloseCode, Closing
 from chat.conn import Conn, DirectConn, OnGone, OnMessage
 from chat.errors import ConnEOF
-from chat.event import Event
+from chat.event import Event, Message
 from chat.format import LINES, Format
 from chat.wire import Publish
 
@@ -203,3 +204,29 @@ class Jammed(ThreeMethods):
     def close(self) -> None:
         self.jam.set()
         super().close()
+
+
+class GatedArchive(MemoryArchive):
+    """An archive that waits at its gate, or refuses, as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = Flag()
+        self.gate.set()
+        self.is_waiting = Flag()
+        self.fault: Exception | None = None
+
+    def append(self, channel: str, epoch: str, events: Sequence[Message]) -> None:
+        self._pass()
+        super().append(channel, epoch, events)
+
+    def read(self, channel: str, epoch: str, after: int, limit: int) -> list[Message]:
+        self._pass()
+        return super().read(channel, epoch, after, limit)
+
+    def _pass(self) -> None:
+        if not self.gate.is_set():
+            self.is_waiting.set()
+            self.gate.wait()
+        if self.fault is not None:
+            raise self.fault

@@ -8,6 +8,7 @@ import greenlet
 
 from chat import ChatChannel
 from chat.conn import PipeClient, PipeConn
+from chat.format import Format
 from tests.chat.fakes import DirectFake, EventFormat
 
 
@@ -18,11 +19,17 @@ def enter(channel: ChatChannel, username: str) -> PipeClient:
     return conn.client
 
 
-def enter_directly(channel: ChatChannel, username: str, **options: object) -> DirectFake:
+def enter_directly(channel: ChatChannel, username: str, form: Format | None = None, **options: int) -> DirectFake:
     """Join with a conn that keeps events."""
-    conn = DirectFake(EventFormat(), **options)
+    conn = DirectFake(form or EventFormat(), **options)
     channel.connect_user(username, conn)
     return conn
+
+
+def leave(client: PipeClient) -> None:
+    """Hang up, and return when the server has noticed."""
+    client.close()
+    gevent.idle()
 
 
 def text_of(line: str) -> str:

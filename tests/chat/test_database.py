@@ -6,6 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from chat.database import Database
+from chat.errors import DatabaseUnavailable
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_a_failure_takes_back_its_whole_transaction_and_is_raised_here(notes):
 
 
 def test_after_a_failure_it_works_again(notes):
-    with pytest.raises(OperationalError):
+    with pytest.raises(DatabaseUnavailable):
         notes.run(lambda session: session.execute(text("SELECT * FROM nothing")) and None)
     add(notes, "kept")
 

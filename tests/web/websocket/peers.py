@@ -133,7 +133,7 @@ class Wire:
 
 @dataclass
 class Reply:
-    """An HTTP response, and what came behind it."""
+    """An HTTP response: `rest` is its body, or what came behind a 101."""
 
     status: int
     headers: dict[str, str]
@@ -147,7 +147,7 @@ def request(path: str = "/", method: str = "GET", version: str = "HTTP/1.1", **h
 
 
 def read_reply(sock: socket.socket) -> Reply:
-    """Read a response's head."""
+    """Read a response, its body included."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = sock.recv(65536)
@@ -155,5 +155,7 @@ def read_reply(sock: socket.socket) -> Reply:
         data += more
     head, _, rest = data.partition(b"\r\n\r\n")
     line, _, headers = head.partition(b"\r\n")
-    parsed = parse_headers(BytesIO(headers + b"\r\n\r\n"))
-    return Reply(int(line.split()[1]), {name.lower(): value for name, value in parsed.items()}, rest)
+    parsed = {name.lower(): value for name, value in parse_headers(BytesIO(headers + b"\r\n\r\n")).items()}
+    while len(rest) < int(parsed.get("content-length", "0")):
+        rest += sock.recv(65536)
+    return Reply(int(line.split()[1]), parsed, rest)

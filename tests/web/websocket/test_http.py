@@ -1,0 +1,237 @@
+"""Requests before they reach the application: limits, deadlines, and what is said and logged about bad ones."""
+
+import json
+import logging
+
+import pytest
+from gevent import pywsgi
+
+from tests.web.websocket.peers import HANDSHAKE, read_reply, request, until
+from web.websocket.handler import WebSocketHandler
+from web.websocket.head import Limits
+
+
+def echo(environ, start_response):
+    """Says how much came in."""
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} {len(body)}".encode()]
+
+
+def ignore_body(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ignored"]
+
+
+def error_of(reply) -> str:
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.headers["connection"] == "close"
+    error = json.loads(reply.rest)["error"]
+    assert error["message"]
+    return error["code"]
+
+
+def test_a_plain_request_is_served(serve):
+    reply = serve(echo).ask(request("/a%20b?c", "POST", Host="h", Content_Length="5") + b"hello")
+
+    assert (reply.status, reply.rest) == (200, b"POST /a b 5")
+
+
+def test_a_chunked_body_is_read(serve):
+    site = serve(echo)
+
+    reply = site.ask(request("/", "POST", Host="h", Transfer_Encoding="chunked") + b"5\r\nhello\r\n0\r\n\r\n")
+
+    assert reply.rest == b"POST / 5"
+
+
+def test_a_connection_serves_one_request_after_another(serve):
+    client = serve(echo).connect()
+
+    for path in ("/a", "/b"):
+        client.sendall(request(path, Host="h"))
+        assert read_reply(client).rest == f"GET {path} 0".encode()
+
+
+def test_a_request_to_upgrade_has_no_endless_body(serve):
+    assert serve(echo).ask(request("/", **HANDSHAKE)).rest == b"GET / 0"
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (b"GET /secret\r\n\r\n", 400, "bad_request"),
+        (b"secret\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nsecret\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "bad_request"),
+        (b"HEAD / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 400, "bad_request"),
+        (b"GET /" + b"secret" * 2000 + b" HTTP/1.1\r\n\r\n", 414, "uri_too_long"),
+        (b"GET / HTTP/1.1\r\n" + b"X: secret\r\n" * 101 + b"\r\n", 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\nX: " + b"secret" * 6000 + b"\r\n\r\n", 431, "headers_too_large"),
+    ],
+)
+def test_what_is_no_request_is_refused_and_not_repeated(serve, caplog, data, status, code):
+    caplog.set_level(logging.INFO)
+    site = serve(echo)
+
+    reply = site.ask(data)
+
+    assert (reply.status, error_of(reply)) == (status, code)
+    until(lambda: f" {status} " in site.log.getvalue())
+    assert "secret" not in site.log.getvalue() + site.errors.getvalue() + caplog.text
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+def test_a_refusal_arrives_though_more_was_sent(serve):
+    client = serve(echo).connect()
+
+    client.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 1_000_000)
+    reply = read_reply(client)
+
+    assert reply.status == 431
+
+
+def test_headers_have_a_deadline(serve):
+    site = serve(echo, header_timeout=0.05)
+    client = site.connect()
+    client.sendall(b"GET /secret HTTP/1.1\r\nHost")
+
+    reply = read_reply(client)
+
+    assert (reply.status, reply.headers["connection"]) == (408, "close")
+    assert client.recv(1) == b""
+
+
+def test_a_drop_now_and_then_does_not_move_the_deadline(serve):
+    site = serve(echo, header_timeout=0.1)
+    client = site.connect()
+    client.settimeout(0.01)
+    reply = b""
+    for byte in b"GET / HTTP/1.1\r\nX: " + b"x" * 1000:
+        client.send(bytes([byte]))
+        try:
+            reply = client.recv(100)
+        except TimeoutError:
+            continue
+        break
+
+    assert reply.startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_idle_connection_ends_in_silence(serve):
+    site = serve(echo, keepalive=0.05)
+    client = site.connect()
+    client.sendall(request("/", Host="h"))
+    assert read_reply(client).status == 200
+
+    assert client.recv(1) == b""
+    assert site.log.getvalue().count("\n") == 1
+
+
+def test_a_client_that_says_nothing_is_dropped(serve):
+    assert serve(echo, keepalive=0.05).connect().recv(1) == b""
+
+
+def test_limits_are_settings(serve):
+    site = serve(echo, limits=Limits(line=50, headers=100, count=2))
+
+    assert site.ask(request("/" + "x" * 50, Host="h")).status == 414
+    assert site.ask(request("/", Host="h", A="b", C="d")).status == 431
+    assert site.ask(request("/", Host="h", A="b")).status == 200
+
+
+def test_a_malformed_body_is_400(serve, caplog):
+    caplog.set_level(logging.INFO)
+    site = serve(echo)
+
+    reply = site.ask(request("/", "POST", Host="h", Transfer_Encoding="chunked") + b"secret\r\n")
+
+    assert (reply.status, error_of(reply)) == (400, "bad_request")
+    until(lambda: " 400 " in site.log.getvalue())
+    assert "secret" not in site.log.getvalue() + site.errors.getvalue() + caplog.text
+
+
+def test_an_application_that_fails_is_500(serve, crashes):
+    def fail(environ, start_response):
+        raise ZeroDivisionError
+
+    site = serve(fail)
+
+    reply = site.ask(request("/?token=secret", Host="h"))
+
+    assert (reply.status, error_of(reply)) == (500, "internal_error")
+    until(site.log.getvalue)
+    assert "ZeroDivisionError" in crashes.getvalue()
+    assert "secret" not in crashes.getvalue() + site.log.getvalue()
+    crashes.truncate(0)
+
+
+def test_a_body_that_nobody_reads_is_not_the_next_request(serve):
+    client = serve(ignore_body).connect()
+
+    client.sendall(request("/", "POST", Host="h", Content_Length="30") + request("/smuggled")[:30].ljust(30))
+    assert read_reply(client).rest == b"ignored"
+    client.sendall(request("/", Host="h"))
+
+    assert read_reply(client).rest == b"ignored"
+
+
+def test_a_body_that_never_comes_does_not_hold_up_the_server(serve):
+    site = serve(ignore_body, discard_timeout=0.05)
+    client = site.connect()
+
+    client.sendall(request("/", "POST", Host="h", Content_Length="30"))
+
+    assert read_reply(client).rest == b"ignored"
+    assert client.recv(1) == b""
+
+
+def test_a_client_that_reads_nothing_is_left(serve):
+    def much(environ, start_response):
+        start_response("200 OK", [])
+        for _ in range(1000):
+            yield b"x" * 100_000
+
+    site = serve(much, io_timeout=0.05)
+    client = site.connect()
+
+    client.sendall(request("/", Host="h"))
+
+    until(lambda: site.log.getvalue())
+    assert site.errors.getvalue() == ""
+
+
+def test_a_server_that_drains_takes_no_request(serve):
+    site = serve(echo)
+    client = site.connect()
+    client.sendall(request("/", Host="h"))
+    assert read_reply(client).status == 200
+    site.server.draining = True
+
+    client.sendall(request("/", **HANDSHAKE))
+    reply = read_reply(client)
+
+    assert (reply.status, reply.headers["retry-after"], error_of(reply)) == (503, "1", "draining")
+    assert client.recv(1) == b""
+
+
+def test_the_access_log_shows_no_token(serve):
+    site = serve(echo)
+
+    site.ask(request("/ws?a=1&token=secret&b=2", Host="h"))
+
+    until(lambda: '"GET /ws?a=1&token=[redacted]&b=2 HTTP/1.1" 200' in site.log.getvalue())
+
+
+def test_a_handler_mixed_in_is_called_and_not_gevent_websockets(serve):
+    class Gunicornish(pywsgi.WSGIHandler):
+        def log_request(self):
+            self.server.log.write(f"mixed in: {self.environ['PATH_INFO']} {self.environ['mark']}\n")
+
+        def get_environ(self):
+            return {**super().get_environ(), "mark": "!"}
+
+    site = serve(echo, bases=(WebSocketHandler, Gunicornish))
+
+    assert site.ask(request("/a", Host="h")).status == 200
+    until(lambda: site.log.getvalue() == "mixed in: /a !\n")

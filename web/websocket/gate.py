@@ -53,7 +53,7 @@ class Gate:
             per_address=settings.connections_per_address,
         )
         rate = settings.message_rate
-        self._rules = Rules(self.clock, Rate.per_second(rate, rate * BURST), self._left)
+        self._rules = Rules(self.clock, Rate.per_second(rate, max(rate * BURST, 1.0)), self._left)
         self._formats = V1Formats(Limits(settings.conf.max_message, rate), settings.ping_interval)
         self._heartbeat = Heartbeat(settings.ping_interval, self.clock)
         self._guests: dict[WebSocketConn, tuple[Member, Ticket]] = {}

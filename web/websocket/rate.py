@@ -4,7 +4,9 @@ The generic cell rate algorithm (ITU-T I.371): all that has to be remembered is 
 next to nothing.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+SLACK: Final = 1e-3  # of one: sums of floats are off by less, and a burst of 30 would be one of 29 every other time
 
 
 class Rate(NamedTuple):
@@ -22,5 +24,7 @@ class Rate(NamedTuple):
         """Return the new moment in place of `until`, None when that is too much.  Begin with 0."""
         if not self.interval:
             return until
-        after = max(until, now) + count * self.interval
-        return after if after - now <= self.burst * self.interval else None
+        behind = max(until - now, 0.0)
+        if behind > (self.burst - count + SLACK) * self.interval:
+            return None
+        return now + behind + count * self.interval

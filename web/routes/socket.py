@@ -8,7 +8,7 @@ from typing import Final
 
 from flask import Blueprint, Response, request
 
-from chat.errors import BadRequest, ChatError, Forbidden, InvalidToken
+from chat.errors import BadRequest, Forbidden, InvalidToken
 from chat.member import Resume
 from chat.wire import SUBPROTOCOL
 from web.answers import refusal
@@ -68,7 +68,7 @@ def _admit(host: Host, upgrade: Upgrade, token: str, resume: Resume | None) -> N
     ticket = gate.census.enter(grant.username, address)
     try:
         member = host.server.reserve(grant, rights)
-    except ChatError:
+    except BaseException:  # a database that has gone, a greenlet that is killed
         gate.census.leave(ticket)
         raise
     v1 = SUBPROTOCOL in offered_subprotocols(request.environ)

@@ -32,7 +32,7 @@ class Rules:
     clock: Clock
     messages: Rate
     on_end: "Callable[[WebSocketConn], None]"
-    """Called in the hub when a connection has ended."""
+    """Called in the hub when a connection has ended; again, perhaps."""
 
 
 class WebSocketConn(DirectConn):
@@ -84,6 +84,8 @@ class WebSocketConn(DirectConn):
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         self.socket.close(code, reason)
+        if self._on_gone is None:  # a socket that was not started tells nobody of its end
+            self._rules.on_end(self)
 
     def send_str(self, msg: str) -> None:
         """Send one text frame; "" is a ping."""

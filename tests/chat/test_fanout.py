@@ -1,0 +1,181 @@
+"""One write a member and turn, one encoding a format and turn."""
+
+import gevent
+import pytest
+
+from chat.closing import KICKED
+from chat.event import Joined, Message, Whisper
+from tests.chat.fakes import DirectFake, EventFormat
+from tests.chat.steps import enter, enter_directly, hear_until, wait_until
+
+
+@pytest.fixture
+def form() -> EventFormat:
+    return EventFormat()
+
+
+def join_all(lobby, form: EventFormat, many: int) -> list[DirectFake]:
+    conns = [enter_directly(lobby, f"user {number}", form) for number in range(many)]
+    lobby.flush()
+    form.batches.clear()
+    for conn in conns:
+        conn.writes.clear()
+    return conns
+
+
+def test_a_batch_is_encoded_once_however_many_members_there_are(lobby, form):
+    conns = join_all(lobby, form, 50)
+    for number in range(20):
+        lobby.new_system_broadcast(str(number))
+    lobby.flush()
+
+    assert [[event.text for event in batch] for batch in form.batches] == [[str(number) for number in range(20)]]
+    assert all(len(conn.writes) == 1 for conn in conns)
+
+
+def test_everybody_of_a_format_gets_the_same_bytes(lobby, form):
+    conns = join_all(lobby, form, 10)
+    lobby.new_system_broadcast("hello")
+    lobby.flush()
+
+    assert len({id(conn.writes[0]) for conn in conns}) == 1
+
+
+def test_each_format_is_asked_once(lobby):
+    forms = [EventFormat(), EventFormat()]
+    conns = [enter_directly(lobby, f"user {number}", forms[number % 2]) for number in range(10)]
+    plain = enter(lobby, "plain")
+    lobby.flush()
+    for form in forms:
+        form.batches.clear()
+    lobby.new_system_broadcast("hello")
+    for conn in conns:
+        conn.wait_for(Message)
+
+    assert [len(form.batches) for form in forms] == [1, 1]
+    hear_until(plain, "hello")
+
+
+def test_a_format_that_nobody_uses_any_more_is_not_asked(lobby, form):
+    (conn,) = join_all(lobby, form, 1)
+    conn.hang_up()
+    lobby.flush()
+    form.batches.clear()
+    lobby.new_system_broadcast("hello")
+    lobby.flush()
+
+    assert form.batches == []
+
+
+def test_a_whisper_is_encoded_for_its_ends_and_not_for_the_others(lobby, form):
+    conns = join_all(lobby, form, 20)
+    lobby.new_whisper("psst", "user 0", "user 1")
+    lobby.flush()
+
+    assert [bool(conn.writes) for conn in conns] == [True, True] + [False] * 18
+    assert all(isinstance(event, Whisper) for batch in form.batches for event in batch)
+
+
+def test_what_is_for_one_alone_shares_a_write_with_what_is_for_all(lobby, form):
+    conns = join_all(lobby, form, 3)
+    conns[0].say("hello", id="a-1")
+    lobby.flush()
+
+    assert [len(conn.writes) for conn in conns] == [1, 1, 1]
+    assert [type(event).__name__ for event in conns[0].events] == ["Message", "Ack"]
+
+
+def test_a_member_that_ends_while_it_is_written_to_costs_nobody_anything(lobby, form):
+    conns = join_all(lobby, form, 5)
+    conns[1].stall()
+    conns[1]._limit = 1
+    for number in range(10):
+        lobby.new_system_broadcast(str(number))
+        lobby.flush()
+
+    assert conns[1].closing.code == 4008
+    for conn in conns[:1] + conns[2:]:
+        assert [event.text for event in conn.wait_for(Message, 10)] == [str(number) for number in range(10)]
+
+
+def test_nothing_is_written_to_who_has_been_dropped(lobby, form):
+    conns = join_all(lobby, form, 2)
+    lobby.new_system_broadcast("too late for one")
+    lobby.remove_user("user 0")
+    lobby.flush()
+
+    assert conns[0].closing == KICKED
+    assert conns[0].writes == []
+    assert [event.text for event in conns[1].wait_for(Message)] == ["too late for one"]
+
+
+@pytest.mark.logs_errors
+def test_a_conn_that_breaks_its_promise_costs_that_turn_only(lobby, form, caplog):
+    class Broken(DirectFake):
+        def write(self, data: bytes) -> None:
+            if self.started:
+                raise RuntimeError("on purpose")
+
+    ada = enter_directly(lobby, "ada", form)
+    broken = Broken(form)
+    lobby.connect_user("broken", broken)
+    lobby.new_system_broadcast("one")
+    lobby.flush()
+    lobby.remove_user("broken")
+    lobby.new_system_broadcast("two")
+    lobby.flush()
+
+    assert [event.text for event in ada.wait_for(Message, 2)][-1] == "two"
+    assert "could not be written" in caplog.text
+
+
+def test_others_have_their_turn_while_a_large_room_is_written_to(lobby, form):
+    turns: list[bool] = []  # of somebody else, who has had none when the writing begins
+    seen: list[int] = []  # how many there had been at each write
+
+    class Slow(DirectFake):
+        def write(self, data: bytes) -> None:
+            if not seen:
+                gevent.spawn(turns.append, True)
+            seen.append(len(turns))
+            sum(range(8000))  # some 0.1 ms without a yield
+            super().write(data)
+
+    for number in range(500):
+        lobby.connect_user(f"user {number}", Slow(form))
+    lobby.flush()
+    turns.clear()
+    seen.clear()
+    lobby.new_system_broadcast("to many")
+    lobby.flush()
+
+    assert len(seen) == 500
+    assert (seen[0], seen[-1]) == (0, 1)
+
+
+def test_flush_returns_when_all_has_been_written(lobby):
+    ada = enter_directly(lobby, "ada")
+    for number in range(600):
+        lobby.new_system_broadcast(str(number))
+    lobby.flush()
+
+    assert len([event for event in ada.events if isinstance(event, Message)]) == 600
+
+
+def test_a_member_hears_its_join_before_anything_that_is_said_later(lobby):
+    for number in range(20):
+        lobby.new_system_broadcast("noise")
+        conn = enter_directly(lobby, f"user {number}")
+        lobby.new_system_broadcast("more noise")
+        conn.wait_for(Message)
+        kinds = [type(event) for event in conn.events if not isinstance(event, Message) or event.text != "noise"]
+        assert kinds[1] is Joined
+        assert "noise" not in [event.text for event in conn.events if isinstance(event, Message)]
+
+
+def test_a_probe_reaches_every_member_of_a_silent_channel(lobby, clock):
+    conns = [enter_directly(lobby, user) for user in ("ada", "bob")]
+    lobby.flush()
+    clock.advance(301)
+
+    wait_until(lambda: [conn.probes for conn in conns] == [1, 1])

@@ -106,9 +106,9 @@ class Person:
                 self._cookies[name] = morsel.value
         return answer
 
-    def submit(self, path: str, **fields: str) -> Answer:
-        """Fill in the form on a page."""
-        found = CSRF.search(self.request("GET", path).text)
+    def submit(self, path: str, *, page: str = "", **fields: str) -> Answer:
+        """Fill in the form on `page`, which is sent to `path`."""
+        found = CSRF.search(self.request("GET", page or path).text)
         if found:
             fields["csrf_token"] = found.group(1)
         headers = {"Content_Type": "application/x-www-form-urlencoded", "Referer": self.place.origin + path}

@@ -29,6 +29,7 @@ class Heartbeat:
         """Watch over `conn` until it has ended.  Never yields."""
         self._look_at(conn, self._clock.monotonic() + self._interval)
         if self._timer is None:
+            self._next = int(self._clock.monotonic() / TICK)  # not all the buckets of the time before anybody came
             self._timer = self._clock.later(TICK, self._tick)
 
     def forget(self, conn: WebSocketConn) -> None:

@@ -13,6 +13,7 @@ from gevent.socket import SHUT_RDWR
 from gevent.socket import socket as GeventSocket
 from geventwebsocket.exceptions import WebSocketError
 from websockets.extensions import Extension
+from websockets.frames import Frame, Opcode
 
 from chat.clock import Clock, Timer
 from chat.closing import CloseCode
@@ -61,7 +62,8 @@ class WebSocket:
         self._sending = RLock()
         self._deadline: Timer | None = None
         self._farewell: int = CloseCode.NORMAL
-        self._ended = False
+        self._ended = False  # `receive` has said so
+        self._last = b""  # our answer to the peer's close, while the route has yet to receive what came before that
 
     # For the route.
 
@@ -93,12 +95,13 @@ class WebSocket:
         _, protocol = self._open()
         if self._ended:
             raise WebSocketError("Connection is already closed")
-        while not protocol.messages:
-            if protocol.over:
-                self._ended = True
-                return None
+        while not protocol.messages and not protocol.over:
             self._turn()
-        return protocol.messages.pop(0)
+        if protocol.messages:
+            return protocol.messages.pop(0)
+        self._say_last()
+        self._ended = True
+        return None
 
     def send(self, message: object, binary: bool | None = None) -> None:
         """Send one message; as text when it is a str, unless `binary` says otherwise.  Blocks.
@@ -110,9 +113,8 @@ class WebSocket:
             raise WebSocketError("Socket is dead")
         if binary is None:
             binary = not isinstance(message, str)
-        payload = _encode(message)
-        (protocol.send_binary if binary else protocol.send_text)(payload)
-        self._send_all(protocol.replies())
+        frame = Frame(Opcode.BINARY if binary else Opcode.TEXT, _encode(message))
+        self._send_all(frame.serialize(mask=False, extensions=protocol.extensions))
 
     def close(self, code: int = CloseCode.NORMAL, message: str | bytes = b"") -> None:
         """Say goodbye.  A `receive` in another greenlet ends once the peer has answered, or after 5 s.  Idempotent."""
@@ -120,7 +122,7 @@ class WebSocket:
             return
         with suppress(WebSocketError):
             _, protocol = self._open()
-            frame = protocol.goodbye(code, _encode(message).decode("utf-8", "replace"))
+            frame = self._last or protocol.goodbye(code, _encode(message).decode("utf-8", "replace"))
             self.closed = self._ended = True
             if self._handler is not None:
                 self._deadline = self._handler.clock.later(CLOSE_DEADLINE, self._hang_up)
@@ -212,11 +214,17 @@ class WebSocket:
             protocol.feed(data)
         else:
             protocol.end()
-        replies = protocol.replies()
-        self.closed = self.closed or protocol.over
-        if replies:
+        self._last = protocol.replies()
+        if not (data and protocol.over and protocol.messages):
+            self._say_last()
+
+    def _say_last(self) -> None:
+        assert self._opened is not None
+        last, self._last = self._last, b""
+        self.closed = self.closed or self._opened[1].over
+        if last:
             with suppress(WebSocketError):
-                self._send_all(replies)
+                self._send_all(last)
 
     def _send_all(self, data: bytes) -> None:
         """Send whole frames, which two greenlets must not mix."""
@@ -227,10 +235,12 @@ class WebSocket:
                 for at in range(0, len(data), _PIECE):
                     with gevent.Timeout(_PROGRESS, TimeoutError()):
                         sock.sendall(data[at : at + _PIECE])
-        except _GONE as exc:
+        except BaseException as exc:  # also the death of this greenlet: half a frame may be out
             self.closed = True
             protocol.end()
-            raise WebSocketError("Socket is dead") from exc
+            if isinstance(exc, _GONE):
+                raise WebSocketError("Socket is dead") from exc
+            raise
 
     def _hang_up(self) -> None:
         """Wake whoever reads: the peer has not answered in time.  Never yields."""

@@ -177,14 +177,12 @@ class HttpHandler(_Base):
         self.environ = self._blank_environ()
         self.status = self.result = None
         self.headers_sent = self.response_use_chunked = False
-        try:
+        with suppress(OSError):
             self._answer(refusal)
+        self.time_finish = time.time()
+        self.log_request()
+        with suppress(OSError):
             self._hang_up()
-        except OSError:
-            pass
-        finally:
-            self.time_finish = time.time()
-            self.log_request()
 
     def _answer(self, refusal: Refusal) -> None:
         HttpHandler.start_response(self, refusal.status_line, refusal.answer_headers())

@@ -60,7 +60,9 @@ def unix_pair() -> Pair:
 
 
 def tcp_pair() -> Pair:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         theirs = socket.create_connection(listener.getsockname())
         ours, _ = listener.accept()
     return ours, theirs

@@ -133,7 +133,11 @@ class ChatChannel:
         self._out = Outgoing(record.key, broker, self._fanout, clock)
         self._hooks = Hooks(conf.controller, log)
         self._notices = Notices(self, self._hooks, clock, self.count, lambda: self._inbox.force(_Fold()))
-        broker.open(record, self._fanout.heard)
+        try:
+            broker.open(record, self._fanout.heard)
+        except BaseException:
+            self._fanout.stop()
+            raise
         self._timer = clock.later(conf.channel_idle_timeout, self._look_idle)
         self._greenlet = gevent.spawn(self._run)
 

@@ -45,10 +45,10 @@ class ChatServer:
         self._conf = conf or ServerConf()
         self._clock = clock or SystemClock()
         self._log: Logger = self._conf.logger or log
-        self._tokens = tokens or MemoryTokens(deadline=self._conf.token_deadline, clock=self._clock)
-        self._presence = presence or MemoryPresence()
-        self._registry = registry or MemoryRegistry(self._clock)
-        self._broker = broker or MemoryBroker(archive)
+        self._tokens = MemoryTokens(deadline=self._conf.token_deadline, clock=self._clock) if tokens is None else tokens
+        self._presence = MemoryPresence() if presence is None else presence
+        self._registry = MemoryRegistry(self._clock) if registry is None else registry
+        self._broker = MemoryBroker(archive) if broker is None else broker
         self._channels: dict[str, ChatChannel] = {}
         self._loading = RLock()  # at most one greenlet makes channels of records
         self._is_closed = False
@@ -87,7 +87,12 @@ class ChatServer:
         name = check_channel_name(name)
         with self._loading:
             self._check_open()
-            return self._load(self._registry.create(name, created_by))
+            record = self._registry.create(name, created_by)
+            try:
+                return self._load(record)
+            except BaseException:
+                self._registry.close(name)  # so that it can be tried again
+                raise
 
     def get_channel(self, name: str) -> ChatChannel:
         """Return an open channel, loading it if need be.  Raises: InvalidChannel, IdleChannel."""

@@ -11,6 +11,7 @@ import pytest
 from chat import ChatChannel, ChatServer, ServerConf
 from chat.database import Database
 from chat.testing import TurnedClock
+from tests.chat.steps import our_greenlets
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,17 +24,6 @@ def few_objects() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
-
-
-def our_greenlets() -> list[gevent.Greenlet]:
-    """Those of the package that have not ended."""
-    return [
-        found
-        for found in gc.get_objects()
-        if isinstance(found, gevent.Greenlet)
-        and not found.dead
-        and (getattr(found._run, "__module__", None) or "").startswith("chat.")
-    ]
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """What the tests of the core do over and over: join, hear, wait."""
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -69,3 +70,14 @@ def never_yields() -> Iterator[None]:
     finally:
         greenlet.settrace(before)
     assert switches == []
+
+
+def our_greenlets() -> list[gevent.Greenlet]:
+    """Those of the package that have not ended."""
+    return [
+        found
+        for found in gc.get_objects()
+        if isinstance(found, gevent.Greenlet)
+        and not found.dead
+        and (getattr(found._run, "__module__", None) or "").startswith("chat.")
+    ]

@@ -80,7 +80,7 @@ def explain(exc: Exception) -> str:
     return str(exc)
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Bots for a chat.")
     parser.add_argument("channel", help="is created if need be")
     parser.add_argument("name", help="with a number behind it when there are several bots")
@@ -89,7 +89,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--min", type=float, default=0.125, help="seconds between messages at least (%(default)s)")
     parser.add_argument("--max", type=float, default=16.0, help="and at most (%(default)s)")
     parser.add_argument("--messages", type=int, help="after which a bot leaves (never)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not 0 <= options.min <= options.max:
         parser.error("--min: 0 or more, and at most --max, is wanted")
     return options

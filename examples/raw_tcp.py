@@ -67,7 +67,8 @@ def talk(chat: ChatServer, sock: Socket) -> None:
     except ConnEOF:
         return
     except (ChatError, UnicodeDecodeError) as exc:
-        conn.send_str(f"You cannot enter: {exc}")
+        why = "that is not UTF-8" if isinstance(exc, UnicodeDecodeError) else str(exc)
+        conn.send_str(f"You cannot enter: {why}")
         return
     conn.closed.wait()
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import gevent
-from gevent.event import Event
 from gevent.pywsgi import WSGIServer
+from gevent.queue import Queue, ShutDown
 
 from chat import ChatChannel, ChatError, ChatServer, Conn, ConnEOF, IdleChannel, InvalidChannel, UserAlreadyConnected
 from web.websocket.compat import WebSocket
@@ -40,24 +40,34 @@ class Handler(WebSocketHandler):
 
 
 class RouteConn(Conn):
-    """A user at the other end of a WebSocket."""
+    """A user at the other end of a WebSocket, which its route alone reads: see `listen`."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
-        self.closed = Event()
+        self._heard: Queue[str] = Queue(1)  # while it is full, the peer waits
 
     def recv(self) -> str:
-        message = self._websocket.receive()
-        if not isinstance(message, str):  # None at the end; bytes are not spoken here
-            raise ConnEOF
-        return message
+        try:
+            return self._heard.get()
+        except ShutDown:
+            raise ConnEOF from None
 
     def send_str(self, msg: str) -> None:
         self._websocket.send(msg)  # "", the probe, is an empty message: it has no ping
 
     def close(self) -> None:
+        self._heard.shutdown()
         self._websocket.close()
-        self.closed.set()
+
+    def listen(self) -> None:
+        """Read until the end, whoever ends it.  Blocks."""
+        try:
+            while isinstance(message := self._websocket.receive(), str):  # None at the end; bytes are not spoken here
+                self._heard.put(message)
+        except ShutDown:
+            pass
+        finally:
+            self._heard.shutdown()
 
 
 def make_app(chat: ChatServer) -> "WSGIApplication":
@@ -84,7 +94,7 @@ def talk(chat: ChatServer, environ: "WSGIEnvironment") -> None:
         lobby(chat).connect_user(name, conn)
     except ChatError as exc:
         raise Refusal(409 if isinstance(exc, UserAlreadyConnected) else 400, exc.code, str(exc)) from exc
-    conn.closed.wait()
+    conn.listen()
 
 
 def lobby(chat: ChatServer) -> ChatChannel:

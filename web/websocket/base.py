@@ -149,7 +149,8 @@ class BaseSocket(ABC):
         """Send frames.  Never yields; past `write_buf` queued bytes the socket closes itself with 4008."""
         if data and self._state is State.OPEN:
             self._transmit(data)
-            self._check_bound()
+            if self._outbox is not None:
+                self._check_bound()
 
     def ping(self) -> None:
         """Ask for a sign of life; `last_heard` tells whether it came.  Never yields."""

@@ -62,6 +62,7 @@ class WebSocket:
         self._sending = RLock()
         self._deadline: Timer | None = None
         self._farewell: int = CloseCode.NORMAL
+        self._patience = 1.0  # 0 when we must not wait for the peer any more
         self._ended = False  # `receive` has said so
         self._last = b""  # our answer to the peer's close, while the route has yet to receive what came before that
 
@@ -136,22 +137,25 @@ class WebSocket:
     def answered(self, status: str) -> None:
         """The route has returned a response, which nobody will see."""
         if status.startswith("5"):
-            self.failed()
+            self._farewell = CloseCode.INTERNAL
 
-    def failed(self) -> None:
+    def failed(self, exc: BaseException) -> None:
         """The route has raised."""
         self._farewell = CloseCode.INTERNAL
+        if isinstance(exc, gevent.GreenletExit):  # the server stops, and waits for nobody
+            self._farewell = CloseCode.GOING_AWAY
+            self._patience = 0.0
 
     def finish(self) -> None:
         """The route has returned: end what it began.  Blocks, for 6 s at most."""
         if self._opened is not None:
             sock, protocol = self._opened
             self.close(self._farewell)
-            with at_most(CLOSE_DEADLINE):
+            with at_most(CLOSE_DEADLINE * self._patience):
                 while not protocol.over:
                     self._turn()
             half_close(sock)
-            with at_most(LINGER), suppress(*_GONE):
+            with at_most(LINGER * self._patience), suppress(*_GONE):
                 while sock.recv(_READ):
                     gevent.sleep(0)
             protocol.end()

@@ -100,9 +100,9 @@ class WebSocketHandler(HttpHandler):
             # What `receive` and `send` raise when the peer has gone, or never was one.
             if route is None or not route.taken:
                 raise
-        except BaseException:
+        except BaseException as exc:
             if route is not None:
-                route.failed()
+                route.failed(exc)
             raise
         finally:
             if route is not None and route.taken:

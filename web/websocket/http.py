@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         _orig_status: str | None
 
         def _sendall(self, data: bytes) -> None: ...
-        def _write(self, data: bytes) -> None: ...
 
 else:
     _Base = _GeventWebSocketHandler

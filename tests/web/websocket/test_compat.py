@@ -168,6 +168,19 @@ def test_a_route_that_fails_closes_with_1011(serve, crashes):
     crashes.truncate(0)
 
 
+def test_a_server_that_stops_goes_away_and_waits_for_nobody(serve, clock):
+    site = serve(Route(echo), clock=clock)
+    _, peer = site.upgrade("/echo")
+    peer.send(text("hello"))
+    peer.recv()
+
+    with gevent.Timeout(1):  # not the 5 s of a closing handshake
+        site.server.stop(timeout=0)
+
+    assert peer.recv_close().code == 1001
+    assert len(site.server.pool) == 0
+
+
 def test_a_framework_that_turns_the_failure_into_a_response_does_too(serve):
     def framework(environ, start_response):
         environ["wsgi.websocket"].send("hello")

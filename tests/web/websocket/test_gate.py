@@ -1,0 +1,389 @@
+"""The gate: who is let in, counted, watched over and seen off; and that nobody is counted who has gone."""
+
+from collections.abc import Callable, Iterator
+
+import gevent
+import pytest
+
+from chat import ChatServer
+from chat.closing import CHANNEL_CLOSED, GONE, KICKED, LOGGED_OUT, NOT_ALLOWED, REPLACED, STALE, Closing
+from chat.errors import ServerClosed, UserAlreadyConnected
+from chat.member import EVERYBODY, Member, Resume
+from chat.testing import TurnedClock
+from chat.tokens import Grant
+from tests.chat.steps import never_yields, wait_until
+from tests.web.fakes import SocketFake, close_frame
+from web.settings import Settings, load
+from web.websocket.census import TooManyConnections
+from web.websocket.gate import BATCH, Gate
+
+Rights = Callable[[str, str], frozenset[str]]
+
+
+class House:
+    """A chat server with a gate, and sockets whose peers are the test."""
+
+    def __init__(self, clock: TurnedClock, controller: object = None, **settings: object) -> None:
+        self.clock = clock
+        config = {f"CHAT_{name}": value for name, value in settings.items()}
+        self.settings: Settings = load(config, {}, "instance", controller=controller)
+        self.gate = Gate(self.settings, clock)
+        self.server = ChatServer(self.settings.conf, clock=clock)
+        self.server.create_channel("lobby")
+
+    def reserve(self, username: str, session: str | None = None, rights: frozenset[str] = EVERYBODY) -> Member:
+        return self.server.reserve(Grant(username, "lobby", session), rights)
+
+    def enter(
+        self, username: str = "ann", *, v1: bool = True, resume: Resume | None = None, session: str | None = None
+    ) -> SocketFake:
+        """All that a handshake does; returns once it is in."""
+        ticket = self.gate.census.enter(username, "a")
+        member = self.reserve(username, session)
+        socket = SocketFake(self.clock)
+        self.gate.enter(socket, member, ticket, v1=v1, resume=resume)
+        wait_until(lambda: socket.reading or socket.closing is not None)
+        return socket
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """Who is in, and who is counted."""
+        return len(self.gate), len(self.gate.census)
+
+
+MakeHouse = Callable[..., House]
+
+
+@pytest.fixture
+def make_house(clock: TurnedClock) -> Iterator[MakeHouse]:
+    made: list[House] = []
+
+    def make(**given: object) -> House:
+        made.append(House(clock, **given))
+        return made[-1]
+
+    yield make
+    with gevent.Timeout(10):
+        for house in made:
+            house.server.close()
+
+
+@pytest.fixture
+def house(make_house: MakeHouse) -> House:
+    return make_house()
+
+
+def heard(socket: SocketFake, type: str) -> list[dict[str, object]]:
+    """All events of that type, once there is one."""
+    wait_until(lambda: any(event["type"] == type for event in socket.events))
+    return [event for event in socket.events if event["type"] == type]
+
+
+# In
+
+
+def test_who_enters_is_in_the_channel_and_counted(house: House) -> None:
+    socket = house.enter("ann")
+
+    assert house.counted == (1, 1)
+    assert house.server.get_channel("lobby").get_users() == ["ann"]
+    [welcome] = heard(socket, "welcome")
+    assert welcome["limits"] == {"message": 4096, "rate": 10.0}
+    assert welcome["ping"] == 25.0
+
+
+def test_plain_clients_and_others_hear_each_other(house: House) -> None:
+    ann, bob = house.enter("ann", v1=True), house.enter("bob", v1=False)
+
+    bob.say("hello")
+    [message] = heard(ann, "message")
+    ann.say('{"type": "publish", "channel": "lobby", "text": "hi"}')
+    wait_until(lambda: any(text.endswith("ann: hi") for text in bob.texts))
+
+    assert (message["from"], message["text"]) == ("bob", "hello")
+
+
+def test_who_comes_back_is_told_what_was_missed(house: House) -> None:
+    ann = house.enter("ann")
+    house.server.get_channel("lobby").new_broadcast("one", "bob")
+    house.server.get_channel("lobby").new_broadcast("two", "bob")
+    [welcome] = heard(ann, "welcome")
+    wait_until(lambda: len(heard(ann, "message")) == 2)
+
+    again = house.enter("cid", resume=Resume(str(welcome["epoch"]), 1, 1000))
+
+    assert [(event["offset"], event["text"]) for event in heard(again, "message")] == [(2, "two")]
+    assert heard(again, "welcome")[0]["recovered"] is True
+
+
+def test_entering_never_yields(house: House) -> None:
+    ticket, member, socket = house.gate.census.enter("ann", "a"), house.reserve("ann"), SocketFake(house.clock)
+
+    with never_yields():
+        house.gate.enter(socket, member, ticket, v1=True, resume=None)
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(10, 30), (1, 3), (0.5, 1), (0.1, 1)])
+def test_one_socket_may_say_three_seconds_worth_at_once_and_always_one_message(
+    make_house: MakeHouse, rate: float, burst: int
+) -> None:
+    socket = make_house(MESSAGE_RATE=rate).enter(v1=False)
+
+    for _ in range(burst + 2):
+        socket.say("x")
+
+    wait_until(lambda: sum(text.endswith("> ann: x") for text in socket.texts) == burst)
+    assert sum("Not sent" in text for text in socket.texts) == 2
+
+
+# Out
+
+
+@pytest.mark.parametrize(
+    ("leave", "closing"),
+    [
+        (lambda house, socket: socket.hang_up(), GONE),
+        (lambda house, socket: socket.hear(close_frame()), Closing(1000)),
+        (lambda house, socket: socket.abort(), GONE),
+        (lambda house, socket: house.server.get_channel("lobby").close(), CHANNEL_CLOSED),
+        (lambda house, socket: house.server.get_channel("lobby").remove_user("ann"), KICKED),
+        (lambda house, socket: house.gate.close_session("the login"), LOGGED_OUT),
+        (lambda house, socket: house.gate.review(lambda *who: frozenset()), NOT_ALLOWED),
+        (lambda house, socket: [house.clock.advance(1) for _ in range(40)], STALE),
+    ],
+    ids=["hangs up", "closes", "is cut off", "channel", "kicked", "logged out", "not allowed", "stale"],
+)
+@pytest.mark.parametrize("v1", [True, False])
+def test_who_leaves_is_counted_no_more_however_it_ends(
+    house: House, leave: Callable[[House, SocketFake], object], closing: Closing, v1: bool
+) -> None:
+    socket = house.enter(session="the login", v1=v1)
+
+    with gevent.Timeout(5):
+        leave(house, socket)
+
+    assert socket.closing == closing
+    assert house.counted == (0, 0)
+
+
+def test_who_is_turned_away_is_counted_no_more_and_the_name_is_free(make_house: MakeHouse) -> None:
+    house = make_house(DUPLICATE_USER="reject")
+    ticket, member = house.gate.census.enter("ann", "a"), house.reserve("ann")
+    with pytest.raises(UserAlreadyConnected):
+        house.reserve("ann")
+
+    with never_yields():
+        house.gate.turn_away(member, ticket)
+
+    assert house.counted == (0, 0)
+    house.enter("ann")
+
+
+def test_a_channel_that_ends_while_the_101_is_on_its_way_sends_its_guest_back(house: House) -> None:
+    ticket, member = house.gate.census.enter("ann", "a"), house.reserve("ann")
+    house.server.get_channel("lobby").close()
+    socket = SocketFake(house.clock)
+
+    house.gate.enter(socket, member, ticket, v1=True, resume=None)
+
+    assert house.counted == (0, 0)
+    assert socket.closing is not None
+    assert socket.closing.code == 1012
+    assert 0.25 <= float(socket.closing.reason.removeprefix("retry=")) <= 1.25
+
+
+def test_one_that_the_newest_replaces_before_it_was_welcomed_is_counted_no_more(make_house: MakeHouse) -> None:
+    house = make_house(DUPLICATE_USER="replace", CONNECTIONS_PER_USER=2)
+    ticket, member, first = house.gate.census.enter("ann", "a"), house.reserve("ann"), SocketFake(house.clock)
+    house.gate.enter(first, member, ticket, v1=True, resume=None)  # its turn in the channel is still to come
+
+    second = house.enter("ann")
+
+    assert (first.closing, second.closing) == (REPLACED, None)
+    assert house.counted == (1, 1)
+    assert house.server.get_channel("lobby").get_users() == ["ann"]
+
+
+class SlowGreeting:
+    """A hook that lets the channel wait."""
+
+    def __init__(self) -> None:
+        self.go_on = gevent.event.Event()
+
+    def on_connect(self, channel: object, username: str) -> None:
+        self.go_on.wait(5)
+
+
+def test_one_that_is_kicked_before_it_was_welcomed_is_counted_no_more(make_house: MakeHouse) -> None:
+    hook = SlowGreeting()
+    house = make_house(controller=hook)
+    first = house.enter("ann")
+    second_tab = SocketFake(house.clock)
+    ticket = house.gate.census.enter("ann", "a")
+    house.gate.enter(second_tab, house.reserve("ann"), ticket, v1=True, resume=None)
+    assert house.counted == (2, 2)
+
+    kicking = gevent.spawn(house.server.get_channel("lobby").remove_user, "ann")
+    gevent.sleep(0)
+    hook.go_on.set()
+    kicking.get(timeout=5)
+
+    assert (first.closing, second_tab.closing) == (KICKED, KICKED)
+    assert house.counted == (0, 0)
+
+
+def test_a_login_that_ends_while_its_socket_waits_for_its_turn_ends_that_too(house: House) -> None:
+    ticket, member, socket = house.gate.census.enter("ann", "a"), house.reserve("ann", "the login"), SocketFake(house.clock)
+    house.gate.enter(socket, member, ticket, v1=True, resume=None)
+
+    house.gate.close_session("the login")
+
+    wait_until(lambda: house.server.get_channel("lobby").get_users() == [])
+    assert socket.closing == LOGGED_OUT
+    assert house.counted == (0, 0)
+
+
+def test_only_the_login_that_ended_is_ended(house: House) -> None:
+    sockets = [house.enter(name, session=session) for name, session in [("ann", "1"), ("ann", "2"), ("bob", None)]]
+
+    house.gate.close_session("1")
+
+    assert [socket.closing for socket in sockets] == [LOGGED_OUT, None, None]
+
+
+def test_limits_hold_again_once_somebody_has_left(make_house: MakeHouse) -> None:
+    house = make_house(CONNECTIONS=2)
+    first, _ = house.enter("ann"), house.enter("bob")
+    with pytest.raises(TooManyConnections):
+        house.enter("cid")
+
+    first.hang_up()
+
+    house.enter("cid")
+    assert house.counted == (2, 2)
+
+
+# Reviews
+
+
+def test_a_review_gives_everybody_the_rights_of_now(house: House) -> None:
+    socket = house.enter("ann")
+
+    house.gate.review(lambda username, channel: frozenset({"join"}))
+    socket.say('{"type": "publish", "channel": "lobby", "text": "hi", "id": "1"}')
+
+    [error] = heard(socket, "error")
+    assert (error["code"], error["id"]) == ("forbidden", "1")
+    house.gate.review(lambda username, channel: EVERYBODY)
+    socket.say('{"type": "publish", "channel": "lobby", "text": "hi", "id": "2"}')
+    assert heard(socket, "ack")[0]["id"] == "2"
+
+
+def test_a_review_asks_once_for_each_user_and_channel(house: House) -> None:
+    for name in ("ann", "ann", "bob"):
+        house.enter(name)
+    asked = []
+
+    def rights(username: str, channel: str) -> frozenset[str]:
+        asked.append((username, channel))
+        return EVERYBODY
+
+    house.gate.review(rights)
+
+    assert asked == [("ann", "lobby"), ("bob", "lobby")]
+
+
+def test_who_leaves_during_a_review_is_no_trouble(house: House) -> None:
+    sockets = [house.enter(name) for name in ("ann", "bob", "cid")]
+
+    def rights(username: str, channel: str) -> frozenset[str]:
+        for socket in sockets:
+            if socket.closing is None:
+                socket.hang_up()
+        return frozenset()
+
+    house.gate.review(rights)
+
+    assert house.counted == (0, 0)
+
+
+# The end
+
+
+def see_off(house: House, seconds: float = 4.0) -> None:
+    """As a process that ends."""
+    house.gate.hush()
+    house.server.flush()
+    house.gate.see_off(house.clock.monotonic() + seconds)
+
+
+def test_hushed_it_lets_nobody_in_and_hears_nobody(house: House) -> None:
+    socket = house.enter(v1=False)
+
+    house.gate.hush()
+
+    assert house.gate.draining
+    assert not socket.reading
+
+
+def test_everybody_is_seen_off_with_the_time_to_come_back(house: House) -> None:
+    sockets = [house.enter(f"user {number}") for number in range(BATCH + 1)]
+    leaving = gevent.spawn(see_off, house)
+    wait_until(lambda: all(socket.closing is not None and socket.reading for socket in sockets))
+    for socket in sockets:
+        socket.hear(close_frame(1012))
+        socket.hang_up()
+
+    leaving.get(timeout=5)
+
+    closings = [socket.closing for socket in sockets if socket.closing is not None]
+    waits = [float(closing.reason.removeprefix("retry=")) for closing in closings]
+    assert {closing.code for closing in closings} == {1012}
+    assert all(0.25 <= wait <= 1.25 for wait in waits)
+    assert len(set(waits)) > BATCH / 2, "they do not all come back in the same instant"
+    assert {socket.closed for socket in sockets} == {True}
+    assert house.counted == (0, 0)
+
+
+def test_who_does_not_say_goodbye_in_time_is_cut_off(house: House) -> None:
+    socket = house.enter()
+    leaving = gevent.spawn(see_off, house)
+    wait_until(lambda: socket.closing is not None)
+    assert not socket.closed
+
+    house.clock.advance(4.5)
+    leaving.get(timeout=5)
+
+    assert socket.closed
+
+
+def test_what_was_said_before_is_heard_and_acknowledged_before_the_end(house: House) -> None:
+    ann, bob = house.enter("ann"), house.enter("bob")
+    ann.say('{"type": "publish", "channel": "lobby", "text": "last words", "id": "1"}')
+
+    leaving = gevent.spawn(see_off, house)
+    wait_until(lambda: ann.closing is not None and bob.closing is not None)
+    house.clock.advance(10)
+    leaving.get(timeout=5)
+
+    assert heard(ann, "ack")[0]["id"] == "1"
+    assert heard(bob, "message")[0]["text"] == "last words"
+
+
+def test_an_empty_house_is_closed_at_once(house: House) -> None:
+    with gevent.Timeout(1):
+        see_off(house)
+
+
+def test_a_server_that_has_closed_sends_a_late_guest_back(house: House) -> None:
+    ticket, member = house.gate.census.enter("ann", "a"), house.reserve("ann")
+    house.server.close()
+    socket = SocketFake(house.clock)
+
+    house.gate.enter(socket, member, ticket, v1=True, resume=None)
+
+    assert socket.closing is not None
+    assert socket.closing.code == 1012
+    assert house.counted == (0, 0)
+    with pytest.raises(ServerClosed):
+        house.reserve("bob")

@@ -85,7 +85,11 @@ class Visitor:
         self.page.get_by_label("User name").fill(self.name)
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Register").click()
-        expect(self.page.get_by_role("heading", name="Channels")).to_be_attached()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the page's scripts listen; before, a key that is pressed is lost."""
+        expect(self.page.locator("#create-button")).to_be_enabled()
 
     def create(self, channel: str) -> None:
         """Create a channel, which enters it."""
@@ -96,6 +100,7 @@ class Visitor:
     def enter(self, channel: str) -> None:
         """Choose a channel in the list, as it is now, and wait until one is in it."""
         self.page.reload()
+        self.wait_until_ready()
         self.page.get_by_role("link", name=channel).click()
         self.wait_until_in(channel)
 

@@ -15,8 +15,8 @@ if __name__ == "__main__":
 import argparse
 import signal
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import gevent
 from gevent.pywsgi import WSGIServer
@@ -27,9 +27,6 @@ from web.websocket.compat import WebSocket
 from web.websocket.handler import WebSocketHandler
 from web.websocket.handshake import check, check_origin
 from web.websocket.refusal import Refusal
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class Handler(WebSocketHandler):
@@ -70,10 +67,10 @@ class RouteConn(Conn):
             self._heard.shutdown()
 
 
-def make_app(chat: ChatServer) -> "WSGIApplication":
+def make_app(chat: ChatServer) -> WSGIApplication:
     """Return the application: every address is the chat."""
 
-    def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             talk(chat, environ)
         except Refusal as refusal:
@@ -84,7 +81,7 @@ def make_app(chat: ChatServer) -> "WSGIApplication":
     return app
 
 
-def talk(chat: ChatServer, environ: "WSGIEnvironment") -> None:
+def talk(chat: ChatServer, environ: WSGIEnvironment) -> None:
     """Serve one user.  Raises: Refusal; then the WebSocket is untouched, and this is still plain HTTP."""
     check(environ)
     check_origin(environ, ())

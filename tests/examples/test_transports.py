@@ -1,8 +1,9 @@
 """The same chat over three transports: lines over TCP, a WebSocket by hand, a Flask route."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from functools import cache
 from itertools import count
 from urllib.parse import quote
 
@@ -56,22 +57,32 @@ class Transport:
 PATHS = {"raw_tcp": "", "websocket_by_hand": "/?name=", "flask_route": "/chat/"}
 
 
-@pytest.fixture(scope="module", params=PATHS)
-def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
-    with example(request.param, "--port", "0") as (server, port):
-        yield Transport(server, port, PATHS[request.param])
-
-
-@pytest.fixture(scope="module", params=["websocket_by_hand", "flask_route"])
-def websocket(request: pytest.FixtureRequest) -> Iterator[Transport]:
-    with example(request.param, "--port", "0") as (server, port):
-        yield Transport(server, port, PATHS[request.param])
-
-
 @pytest.fixture(scope="module")
-def tcp() -> Iterator[Transport]:
-    with example("raw_tcp", "--port", "0") as (server, port):
-        yield Transport(server, port, "")
+def started() -> Iterator[Callable[[str], Transport]]:
+    """Starts each server when it is first asked for."""
+    with ExitStack() as stack:
+
+        @cache
+        def start(program: str) -> Transport:
+            server, port = stack.enter_context(example(program, "--port", "0"))
+            return Transport(server, port, PATHS[program])
+
+        yield start
+
+
+@pytest.fixture(params=PATHS)
+def transport(request: pytest.FixtureRequest, started: Callable[[str], Transport]) -> Transport:
+    return started(request.param)
+
+
+@pytest.fixture(params=["websocket_by_hand", "flask_route"])
+def websocket(request: pytest.FixtureRequest, started: Callable[[str], Transport]) -> Transport:
+    return started(request.param)
+
+
+@pytest.fixture
+def tcp(started: Callable[[str], Transport]) -> Transport:
+    return started("raw_tcp")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The other ends: a client that speaks HTTP and WebSocket byte by byte, and a socket whose peer is the test."""
 
 import json
+import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -188,6 +189,11 @@ class Caller:
         return not self._waiting and not self._rest and self._sock.recv(1) == b""
 
     def hang_up(self) -> None:
+        self._sock.close()
+
+    def reset(self) -> None:
+        """Hang up so that the server's kernel hears of it at once, and throws away what comes next."""
+        self._sock.setsockopt(gevent_socket.SOL_SOCKET, gevent_socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._sock.close()
 
 

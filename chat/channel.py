@@ -345,13 +345,15 @@ class ChatChannel:
     # The channel's greenlet
 
     def _run(self) -> None:
-        while not self._done.is_set():
+        while True:
             for item in self._inbox.take(BATCH):
                 if not self._done.is_set() or isinstance(item, _Sync):  # _Stop need not be the last of its batch
                     self._try(self._do, item)
             self._try(Outgoing.publish, self._out)
             if self._idle_is_due and not self._done.is_set():
                 self._try(ChatChannel._do_idle, self)
+            if self._done.is_set():
+                break
             self._fanout.wait_for_room()
             self._resume()
             if self._inbox:

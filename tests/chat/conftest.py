@@ -18,10 +18,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "logs_errors: the test provokes a fault that is to be logged, or printed by gevent")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def few_objects() -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def few_objects() -> None:
     """`gc.get_objects` does not list what is frozen, so that looking for greenlets after each test is quick."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def all_objects_in_the_end() -> Iterator[None]:
     yield
     gc.unfreeze()
 

@@ -77,7 +77,7 @@ def our_greenlets() -> list[gevent.Greenlet]:
     return [
         found
         for found in gc.get_objects()
-        if isinstance(found, gevent.Greenlet)
+        if type(found) is gevent.Greenlet
         and not found.dead
         and (getattr(found._run, "__module__", None) or "").startswith("chat.")
     ]

@@ -4,9 +4,11 @@ import gevent
 import pytest
 
 from chat import ChatServer, PipeConn
+from chat.broker import MemoryBroker
 from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED
 from chat.errors import (
     BadText,
+    BrokerUnavailable,
     ChannelClosed,
     ConnEOF,
     InvalidUser,
@@ -564,6 +566,28 @@ class TestClosing:
             lobby.connect_user("ada", conn)
 
         assert conn.closing is None
+
+    def test_afterwards_there_is_nothing_to_flush(self, lobby):
+        lobby.close()
+        with gevent.Timeout(2):
+            lobby.flush()
+
+        assert lobby.is_closed
+
+    @pytest.mark.logs_errors
+    def test_a_broker_that_cannot_close_holds_up_nobody(self, make_server):
+        class Failing(MemoryBroker):
+            def close(self, key: str) -> None:
+                raise BrokerUnavailable
+
+        server = make_server(backends={"broker": Failing()})
+        lobby = server.create_channel("lobby")
+        ada = enter_directly(lobby, "ada")
+        with gevent.Timeout(2):
+            lobby.close()
+
+        assert ada.closing == CHANNEL_CLOSED
+        server.create_channel("lobby")
 
     def test_it_is_idempotent(self, lobby):
         for _ in range(3):

@@ -273,6 +273,15 @@ class TestOnConnect:
         assert hear(ada) == ["on we go"]
         assert "on_connect failed" in caplog.text
 
+    @pytest.mark.logs_errors
+    def test_a_deadline_that_one_leaves_behind_does_not_end_the_channel(self, make_lobby, caplog):
+        lobby = make_lobby(Greeter(lambda channel, user: gevent.Timeout.start_new(0.001)))
+        ada = enter(lobby, "ada")
+        wait_until(lambda: "could not do" in caplog.text)
+        lobby.new_system_broadcast("on we go")
+
+        assert hear(ada) == ["on we go"]
+
     def test_while_one_blocks_everything_said_before_is_heard(self, make_lobby):
         may_go_on = Flag()
         greeter = Greeter(lambda channel, user: may_go_on.wait() if user == "bob" else None)

@@ -1,10 +1,12 @@
 """What members ask over a wire that can answer: acks, refusals, floods."""
 
+from time import monotonic
+
 import gevent
 import pytest
 
 from chat.channel import SHARE
-from chat.errors import BrokerUnavailable
+from chat.errors import BrokerUnavailable, ChannelBusy
 from chat.event import Ack, Message, Refusal, Whisper
 from chat.member import EVERYBODY
 from chat.tokens import Grant
@@ -324,3 +326,30 @@ class TestFloods:
         gevent.joinall(speaking, timeout=2, raise_error=True)
         lobby.flush()
         assert lobby.offset == 11
+
+    @pytest.mark.logs_errors
+    def test_nobody_waits_longer_than_five_seconds(self, make_server, archive):
+        """The one test that takes its time: three who wait for a log that hangs, side by side."""
+        server = make_server(backends={"archive": archive}, inbox=1)
+        full, closing, removing = (server.create_channel(name) for name in ("full", "closing", "removing"))
+        enter(removing, "ada")
+        server.flush()
+        archive.gate.clear()
+        for channel in (full, closing, removing):
+            channel.new_system_broadcast("on its way to the log")
+            gevent.idle()
+        full.new_system_broadcast("in the inbox")
+
+        def speak() -> None:
+            with pytest.raises(ChannelBusy):
+                full.new_system_broadcast("no room")
+
+        started = monotonic()
+        waiting = [gevent.spawn(speak), gevent.spawn(closing.close), gevent.spawn(removing.remove_user, "ada")]
+        gevent.joinall(waiting, timeout=7, raise_error=True)
+
+        assert all(waiter.ready() for waiter in waiting)
+        assert 4.5 < monotonic() - started < 6.5
+        archive.gate.set()
+        server.flush()
+        assert full.offset == 2

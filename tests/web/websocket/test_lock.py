@@ -122,7 +122,11 @@ def test_a_process_that_is_killed_lets_go_of_it(make_lock: MakeLock, tmp_path: P
 def test_programs_that_are_started_meanwhile_do_not_keep_it(make_lock: MakeLock) -> None:
     first, second = make_lock(), make_lock()
     first.acquire()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as process:
+    script = "print('I run', flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script], close_fds=False, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"I run\n"
         first.release()
 
         assert second.acquire()

@@ -87,6 +87,9 @@ class DirectConn(Conn):
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """End it, saying why where the wire can.  Never yields; idempotent."""
 
+    def wait_closed(self) -> None:
+        """Return when what was queued before the end is sent, or given up.  Blocks."""
+
     def recv(self) -> str:
         if self._texts is None:
             self._texts = Queue()
@@ -122,6 +125,7 @@ class GreenletConn(DirectConn):
         self._on_gone: OnGone | None = None
         self._reader: gevent.Greenlet[..., None] | None = None
         self._writer: gevent.Greenlet[..., None] | None = None
+        self._finisher: gevent.Greenlet[..., None] | None = None
 
     @property
     def format(self) -> Format:
@@ -197,9 +201,13 @@ class GreenletConn(DirectConn):
         self._closing = closing
         self._work.set()
         self._unpaused.set()
-        gevent.spawn(self._finish)
+        self._finisher = gevent.spawn(self._finish)
         if self._on_gone is not None:
             self._on_gone(closing)
+
+    def wait_closed(self) -> None:
+        if self._finisher is not None:
+            self._finisher.join()
 
     def _finish(self) -> None:
         """Give the writer time for what is queued, then end both greenlets, wherever the transport holds them."""

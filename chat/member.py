@@ -140,12 +140,13 @@ class Member:
             self.conn.close(closing.code, closing.reason)
 
     def wait(self) -> None:
-        """Return when the connection has ended.  Blocks."""
-        if self.state in (State.LEAVING, State.GONE):
-            return
+        """Return when the connection has ended, and what was queued for it is sent or given up.  Blocks."""
         if self._ended is None:
             self._ended = Flag()
-        self._ended.wait()
+        while self.state not in (State.LEAVING, State.GONE):
+            self._ended.wait()
+        if hasattr(self, "conn"):  # not one that was only reserved
+            self.conn.wait_closed()
 
     def _heard(self, request: Request) -> None:
         if self.state is State.LIVE:

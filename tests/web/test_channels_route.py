@@ -1,6 +1,7 @@
 """Channels over HTTP: each answer, to the letter."""
 
 from collections.abc import Mapping
+from io import BytesIO
 
 import pytest
 from flask import Flask
@@ -11,6 +12,7 @@ from werkzeug.test import TestResponse
 from chat import ChatServer, PipeConn
 from tests.web.conftest import MakeHost
 from web.extension import CHANNELS
+from web.routes.api import MAX_BODY
 
 ANN = {"X-User": "ann"}
 
@@ -150,7 +152,7 @@ def test_who_is_not_logged_in_can_make_none(client: FlaskClient, server: ChatSer
         (b"{", "the body is no JSON"),
         (b'{"name": "a"} more', "the body is no JSON"),
         (b"\xff", "the body is no JSON"),
-        (b'{"x": ' + b"[" * 100_000, "the body is no JSON"),
+        (b'{"x": ' + b"[" * 50_000, "the body is no JSON"),
         (b"{}", "Object missing required field `name`"),
         (b"[]", "Expected `object`, got `array`"),
         (b'"lobby"', "Expected `object`, got `str`"),
@@ -165,6 +167,33 @@ def test_a_body_that_is_not_what_is_wanted_is_refused_saying_why(client: FlaskCl
     response = client.post("/chat/channels", data=body, content_type="application/json", headers=ANN)
 
     assert said(response) == (400, error("bad_request", why))
+
+
+def test_a_body_that_is_too_long_is_not_read(client: FlaskClient, server: ChatServer) -> None:
+    body = b'{"name": "lobby"}' + b" " * MAX_BODY
+
+    response = client.post("/chat/channels", data=body, content_type="application/json", headers=ANN)
+
+    assert response.status_code == 413
+    assert server.channels() == []
+
+
+def test_a_long_body_that_says_nothing_of_its_length_is_read_no_further_than_that(
+    client: FlaskClient, server: ChatServer
+) -> None:
+    stream = BytesIO(b" " * 10 * MAX_BODY + b'{"name": "lobby"}')
+
+    response = client.post(
+        "/chat/channels",
+        input_stream=stream,
+        environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+        content_type="application/json",
+        headers=ANN,
+    )
+
+    assert response.status_code == 400
+    assert stream.tell() <= MAX_BODY
+    assert server.channels() == []
 
 
 def test_unknown_fields_are_passed_over(client: FlaskClient) -> None:

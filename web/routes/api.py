@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import msgspec
 from flask import Response, request
@@ -11,6 +11,8 @@ from chat.errors import BadRequest, ChatError, Forbidden
 from web.answers import answer, refusal
 from web.host import Host
 from web.websocket.handshake import HandshakeError, check_origin
+
+MAX_BODY: Final = 64 * 1024  # bytes; a name of 64 characters, escaped, is less than one
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,13 +62,14 @@ def body(kind: type[T], host: Host) -> T:
     A foreign page cannot send application/json with our cookies without asking first, which we never allow; the two
     headers are there to be sure.  That is why these routes need no CSRF token.
 
-    Raises: BadRequest, HandshakeError (403).
+    Raises: BadRequest, HandshakeError (403), RequestEntityTooLarge.
     """
     check_origin(request.environ, host.settings.origins)
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise HandshakeError(403, "foreign_origin", "this origin may not do this here")
     if request.mimetype != "application/json":
         raise BadRequest("the content type application/json is wanted")
+    request.max_content_length = MAX_BODY  # the application need not have a limit of its own
     try:
         return msgspec.json.decode(request.get_data(), type=kind)
     except (msgspec.MsgspecError, RecursionError, ValueError) as exc:

@@ -63,6 +63,11 @@ class WebSocketConn(DirectConn):
         self._controls_until = 0.0
         self._refused = 0
 
+    @property
+    def listening(self) -> bool:
+        """We read what the peer sends, so its silence means something."""
+        return self._on_gone is not None and not self.socket.paused
+
     # For the channel
 
     def start(self, on_message: OnMessage, on_gone: OnGone) -> None:

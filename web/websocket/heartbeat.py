@@ -66,7 +66,7 @@ class Heartbeat:
         socket = conn.socket
         if socket.closing is not None:
             return
-        if conn.asked and socket.last_heard < conn.asked and not socket.paused:
+        if conn.asked and socket.last_heard < conn.asked and conn.listening:
             if now - conn.asked >= PATIENCE:
                 socket.close(*STALE)
             else:
@@ -74,8 +74,8 @@ class Heartbeat:
             return
         conn.asked = 0.0
         silence_ends = socket.last_heard + self._interval
-        if socket.paused or now < silence_ends:  # it was us who did not listen
-            self._look_at(conn, now + self._interval if socket.paused else silence_ends)
+        if not conn.listening or now < silence_ends:  # it was us who did not listen
+            self._look_at(conn, silence_ends if conn.listening else now + self._interval)
             return
         conn.asked = now
         conn.probe()

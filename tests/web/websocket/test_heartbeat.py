@@ -171,6 +171,23 @@ def test_whom_we_heard_again_only_after_the_deadline_of_a_ping_is_not_given_up_a
     assert socket.closing is None
 
 
+def test_whom_we_do_not_read_yet_is_neither_pinged_nor_given_up(heartbeat: Heartbeat, clock: TurnedClock) -> None:
+    """A hook of the application's may hold up the channel, and with it everybody who wants in."""
+    socket = SocketFake(clock)
+    conn = PlainConn(socket, Rules(clock, Rate.per_second(0, 0), lambda conn: None))
+    heartbeat.add(conn)
+
+    pass_time(clock, 10 * INTERVAL)
+    assert (socket.frames, socket.closing) == ([], None)
+    conn.start(lambda request: None, lambda closing: None)
+    gevent.sleep(0)
+    while not socket.pings:  # pytest-timeout is the deadline
+        pass_time(clock, 1)
+    answer(socket)
+    pass_time(clock, INTERVAL - LATE)
+    assert (socket.pings, socket.closing) == (1, None)
+
+
 def test_a_peer_that_is_slow_to_read_gets_its_ping_behind_what_waits(make_peer: MakePeer, clock: TurnedClock) -> None:
     socket = make_peer()
     socket.stuck = True
@@ -228,7 +245,9 @@ def test_of_a_large_house_some_are_pinged_in_one_turn_of_the_hub_and_all_in_the_
     heartbeat = Heartbeat(INTERVAL, clock)
     for _ in range(many):
         clock.sockets.append(SocketFake(clock))
-        heartbeat.add(PlainConn(clock.sockets[-1], Rules(clock, Rate.per_second(0, 0), lambda conn: None)))
+        conn = PlainConn(clock.sockets[-1], Rules(clock, Rate.per_second(0, 0), lambda conn: None))
+        conn.start(lambda request: None, lambda closing: None)
+        heartbeat.add(conn)
 
     pass_time(clock, INTERVAL + LATE)
 

@@ -9,7 +9,7 @@ import gevent
 from chat.clock import Clock, SystemClock
 from chat.closing import LOGGED_OUT, NOT_ALLOWED, restart
 from chat.config import ServerConf
-from chat.errors import ChatError
+from chat.errors import ChatError, ServerClosed
 from chat.member import Member, Resume
 from chat.wire import Limits
 from web.websocket.base import BaseSocket
@@ -72,8 +72,11 @@ class Gate:
         self._guests[conn] = member, ticket
         self._heartbeat.add(conn)
         try:
+            if self.draining:
+                raise ServerClosed
             member.join(conn, resume=resume)
-        except ChatError:  # the channel ended while the 101 was on its way
+        except ChatError:  # the channel, or everything, ended while the 101 was on its way
+            member.cancel()
             conn.close(*restart(_spread(1)))
             self._left(conn)
 

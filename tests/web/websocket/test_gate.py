@@ -326,6 +326,18 @@ def test_hushed_it_lets_nobody_in_and_hears_nobody(house: House) -> None:
     assert not socket.reading
 
 
+def test_who_was_on_the_way_in_when_it_was_hushed_is_sent_back_like_all_the_others(house: House) -> None:
+    ticket, member, socket = house.gate.census.enter("ann", "a"), house.reserve("ann"), SocketFake(house.clock)
+    house.gate.hush()
+
+    house.gate.enter(socket, member, ticket, v1=True, resume=None)
+
+    assert socket.closing is not None
+    assert socket.closing.code == 1012
+    assert house.counted == (0, 0)
+    assert house.server.get_channel("lobby").get_users() == []
+
+
 def test_everybody_is_seen_off_with_the_time_to_come_back(house: House) -> None:
     sockets = [house.enter(f"user {number}") for number in range(BATCH + 1)]
     leaving = gevent.spawn(see_off, house)

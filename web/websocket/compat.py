@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 import gevent
-from gevent.lock import RLock
+from gevent.lock import BoundedSemaphore, RLock
 from gevent.socket import SHUT_RDWR
 from gevent.socket import socket as GeventSocket
 from geventwebsocket.exceptions import WebSocketError
@@ -60,6 +60,7 @@ class WebSocket:
         self._handler: Upgrader | None = handler
         self._opened: tuple[GeventSocket, MessageProtocol] | None = None
         self._sending = RLock()
+        self._reading = BoundedSemaphore(1)
         self._deadline: Timer | None = None
         self._farewell: int = CloseCode.NORMAL
         self._patience = 1.0  # 0 when we must not wait for the peer any more
@@ -173,8 +174,10 @@ class WebSocket:
 
     def _open(self) -> tuple[GeventSocket, MessageProtocol]:
         """Accept the handshake, the first time."""
-        if self._opened is not None:
-            return self._opened
+        with self._sending:  # whoever comes second waits for the first one's 101
+            return self._opened or self._accept()
+
+    def _accept(self) -> tuple[GeventSocket, MessageProtocol]:
         if self._handler is None or self.taken:
             raise WebSocketError("Connection is already closed")
         self.taken = True
@@ -202,13 +205,17 @@ class WebSocket:
         return self._opened
 
     def _turn(self) -> None:
-        """Read once.  Blocks, and always yields: recv() would not while there is input."""
+        """Read once, or wait until another greenlet has.  Blocks, and always yields; recv() alone would not."""
         assert self._opened is not None
-        try:
-            data = self._opened[0].recv(_READ)
-        except _GONE:
-            data = b""
-        self._take(data)
+        if self._reading.locked():
+            with self._reading:
+                return
+        with self._reading:
+            try:
+                data = self._opened[0].recv(_READ)
+            except _GONE:
+                data = b""
+            self._take(data)
         gevent.sleep(0)
 
     def _take(self, data: bytes) -> None:

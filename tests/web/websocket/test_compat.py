@@ -260,6 +260,33 @@ def test_another_greenlet_may_send_while_the_route_receives(serve):
     peer.recv_close()
 
 
+def test_a_route_may_return_while_another_greenlet_receives(serve):
+    heard = []
+
+    def leave_the_reader_behind(websocket):
+        websocket.send("ready")
+        gevent.spawn(lambda: heard.append(websocket.receive()))
+        gevent.idle()  # it waits in recv() now
+
+    _, peer = serve(Route(leave_the_reader_behind)).upgrade("/")
+
+    assert peer.recv().data == b"ready"
+    assert peer.recv_close().code == 1000
+    peer.send(farewell(1000))
+    assert peer.at_eof()
+    until(lambda: heard == [None])
+
+
+def test_two_greenlets_may_begin_at_once(serve):
+    def both(websocket):
+        senders = [gevent.spawn(websocket.send, name) for name in ("one", "two")]
+        gevent.joinall(senders, timeout=PATIENCE, raise_error=True)
+
+    _, peer = serve(Route(both)).upgrade("/")
+
+    assert {bytes(peer.recv().data) for _ in range(2)} == {b"one", b"two"}
+
+
 def test_closing_in_another_greenlet_ends_a_receive(serve):
     def closed_from_outside(websocket):
         websocket.send("ready")

@@ -29,7 +29,7 @@ LAYERS = """
     chat.testing
     chat
 
-    web.websocket web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.lock web.websocket.serving
+    web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.lock web.websocket.serving
     web.websocket.deadline web.websocket.outbox
     web.websocket.protocol web.websocket.handshake web.websocket.head web.websocket.census
     web.websocket.base web.websocket.formats web.websocket.http
@@ -37,7 +37,7 @@ LAYERS = """
     web.websocket.tls web.websocket.heartbeat
     web.websocket.compat web.websocket.gate
     web.websocket.handler
-    web.websocket.worker web.serve
+    web.websocket web.websocket.worker web.serve
     web.settings
     web.throttle web.answers
     web.passwords

@@ -77,6 +77,7 @@ def _admit(host: Host, upgrade: Upgrade, token: str, resume: Resume | None) -> N
         on_abandoned=lambda: gate.turn_away(member, ticket),
         subprotocol=SUBPROTOCOL if v1 else None,
         write_buf=host.settings.conf.write_buf,
+        read_buf=host.settings.conf.read_buf,
         max_message=MAX_WIRE,
         max_fragments=MAX_FRAGMENTS,
     )

@@ -19,6 +19,7 @@ from web.websocket.outbox import Buffer, Outbox
 from web.websocket.protocol import Message, MessageProtocol, cut_reason, ping_frame
 
 CLOSE_DEADLINE: Final = 5.0  # seconds for the peer's close frame, and for what is still queued
+READ_BUF: Final = 8192  # bytes a turn: 64 KiB of tiny frames would hold up the loop for 30 ms
 LINGER: Final = 1.0  # seconds to read on after we shut down writing: closing with unread input would send RST
 
 _LOGGER: Final = logging.getLogger("web.websocket")
@@ -70,6 +71,7 @@ class BaseSocket(ABC):
         "_outbox",
         "_paused",
         "_protocol",
+        "_read_buf",
         "_receiver",
         "_rest",
         "_state",
@@ -78,9 +80,10 @@ class BaseSocket(ABC):
         "last_heard",
     )
 
-    def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock) -> None:
+    def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock, read_buf: int = READ_BUF) -> None:
         self._protocol = protocol
         self._write_buf = write_buf
+        self._read_buf = read_buf
         self._clock = clock
         self._receiver: Receiver | None = None
         self._state = State.OPEN

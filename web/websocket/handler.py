@@ -142,7 +142,7 @@ class WebSocketHandler(HttpHandler):
         protocol = MessageProtocol(max_message=terms.max_message, max_fragments=terms.max_fragments, extensions=extensions)
         sock, rest = self.socket, self.read_ahead()
         kind = GreenletSocket if isinstance(sock, SSLSocket) else Socket
-        parked = kind(protocol, write_buf=terms.write_buf, clock=self.clock)
+        parked = kind(protocol, write_buf=terms.write_buf, read_buf=terms.read_buf, clock=self.clock)
         parked.park(sock, rest)
         self.rfile.close()
         self.socket = None  # type: ignore[assignment]  # ends pywsgi's loop, and there is nothing left to close

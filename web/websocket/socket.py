@@ -7,13 +7,13 @@ kernel gives out again must not carry one user's bytes to another.
 import _socket
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from gevent import get_hub
 from gevent.socket import socket as GeventSocket
 
 from chat.clock import Clock
-from web.websocket.base import BaseSocket
+from web.websocket.base import READ_BUF, BaseSocket
 from web.websocket.protocol import MessageProtocol
 
 if TYPE_CHECKING:
@@ -26,13 +26,10 @@ _WRITABLE: Final = 2
 class Socket(BaseSocket):
     """One WebSocket whose descriptor we watch ourselves."""
 
-    # Bytes a callback reads.  64 KiB of tiny frames would hold up the loop for 30 ms.
-    READ: ClassVar[int] = 8192
-
     __slots__ = ("_fd", "_reader", "_writer")
 
-    def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock) -> None:
-        super().__init__(protocol, write_buf=write_buf, clock=clock)
+    def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock, read_buf: int = READ_BUF) -> None:
+        super().__init__(protocol, write_buf=write_buf, clock=clock, read_buf=read_buf)
         self._fd = -1
         self._reader: _IoWatcher | None = None  # while we read
         self._writer: _IoWatcher | None = None  # while something is queued
@@ -64,7 +61,7 @@ class Socket(BaseSocket):
 
     def _read(self) -> None:
         try:
-            data = os.read(self._fd, self.READ)
+            data = os.read(self._fd, self._read_buf)
         except BlockingIOError:
             return
         except OSError:  # reset, timed out: gone, like an end without a word

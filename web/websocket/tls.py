@@ -5,7 +5,7 @@ reads, and a second one writes.
 """
 
 from contextlib import suppress
-from typing import ClassVar, Final
+from typing import Final
 
 import gevent
 from gevent.event import Event
@@ -14,7 +14,7 @@ from gevent.socket import socket as GeventSocket
 from gevent.ssl import SSLSocket
 
 from chat.clock import Clock
-from web.websocket.base import BaseSocket
+from web.websocket.base import READ_BUF, BaseSocket
 from web.websocket.protocol import MessageProtocol
 from web.websocket.socket import set_nodelay
 
@@ -27,12 +27,10 @@ _GONE: Final = (OSError, ValueError)
 class GreenletSocket(BaseSocket):
     """One WebSocket over TLS; its `run` is the reader."""
 
-    READ: ClassVar[int] = 8192  # bytes a turn, as in `socket.Socket`
-
     __slots__ = ("_may_read", "_sock", "_work")
 
-    def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock) -> None:
-        super().__init__(protocol, write_buf=write_buf, clock=clock)
+    def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock, read_buf: int = READ_BUF) -> None:
+        super().__init__(protocol, write_buf=write_buf, clock=clock, read_buf=read_buf)
         self._sock: GeventSocket | None = None
         self._may_read = Event()
         self._work = Event()
@@ -60,7 +58,7 @@ class GreenletSocket(BaseSocket):
         if self._sock is None:
             return
         try:
-            data = self._sock.recv(self.READ)
+            data = self._sock.recv(self._read_buf)
         except _GONE:
             data = b""
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from web.websocket.base import BaseSocket
+from web.websocket.base import READ_BUF, BaseSocket
 
 KEY: Final = "web.websocket"
 
@@ -24,6 +24,7 @@ class Terms:
     on_abandoned: Callable[[], None]
     subprotocol: str | None
     write_buf: int
+    read_buf: int
     max_message: int
     max_fragments: int
 
@@ -46,6 +47,7 @@ class Upgrade:
         write_buf: int,
         max_message: int,
         max_fragments: int,
+        read_buf: int = READ_BUF,
     ) -> None:
         """Agree, in a view that then returns status 101; the handshake has passed `handshake.check`.
 
@@ -59,6 +61,7 @@ class Upgrade:
             on_abandoned=on_abandoned,
             subprotocol=subprotocol,
             write_buf=write_buf,
+            read_buf=read_buf,
             max_message=max_message,
             max_fragments=max_fragments,
         )

@@ -87,14 +87,14 @@ def test_what_is_for_one_alone_shares_a_write_with_what_is_for_all(lobby, form):
 
 def test_a_member_that_ends_while_it_is_written_to_costs_nobody_anything(lobby, form):
     conns = join_all(lobby, form, 5)
-    conns[1].stall()
-    conns[1]._limit = 1
+    slow = enter_directly(lobby, "slow", form, write_buf=1)
+    slow.stall()
     for number in range(10):
         lobby.new_system_broadcast(str(number))
         lobby.flush()
 
-    assert conns[1].closing.code == 4008
-    for conn in conns[:1] + conns[2:]:
+    assert slow.closing.code == 4008
+    for conn in conns:
         assert [event.text for event in conn.wait_for(Message, 10)] == [str(number) for number in range(10)]
 
 

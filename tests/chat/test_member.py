@@ -26,12 +26,12 @@ class HomeFake:
     """A channel that lets in who comes, and notes what it is told."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.heard: list[Request] = []
         self.entered: list[Member] = []
         self.lost_members: list[Member] = []
 
     def receive(self, member: Member, request: Request) -> None:
-        self.heard.append(request.text)
+        self.heard.append(request)
 
     def enter(self, member: Member, *, wait: bool) -> None:
         self.entered.append(member)
@@ -205,7 +205,7 @@ def test_only_a_live_member_is_heard(member, conn, home):
     member.step(Step.DROPPED)
     conn.say("not heard")
 
-    assert home.heard == ["heard"]
+    assert [request.text for request in home.heard] == ["heard"]
 
 
 @pytest.mark.parametrize("state", [State.LEAVING, State.GONE])
@@ -228,10 +228,8 @@ def test_all_who_wait_are_told_of_the_end(member, conn, state):
     assert len(gevent.joinall(waiting, timeout=2)) == 3
 
 
-def test_a_publish_reaches_the_channel_as_it_is(member, conn):
-    requests = []
+def test_a_publish_reaches_the_channel_as_it_is(member, conn, home):
     bring_to(member, conn, State.LIVE)
-    member._home.receive = lambda member, request: requests.append(request)
     conn.say("hello", id="a-1", to="bob")
 
-    assert requests == [Publish("hello", "", "a-1", "bob")]
+    assert home.heard == [Publish("hello", "", "a-1", "bob")]

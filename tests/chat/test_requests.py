@@ -171,7 +171,6 @@ class TestRefusals:
 
     def test_refusing_never_yields(self, lobby):
         ada = enter_directly(lobby, "ada")
-        ada.wait_for(Ack, 0)
         wait_until(lambda: ada.started)
 
         with never_yields():
@@ -182,7 +181,6 @@ class TestRefusals:
 class TestALogThatCannotBeWritten:
     def test_all_who_asked_are_told_to_try_again_and_nobody_hears_it(self, logged, archive):
         ada, bob = enter_directly(logged, "ada"), enter_directly(logged, "bob")
-        bob.wait_for(Ack, 0)
         wait_until(lambda: bob.started)
         archive.fault = BrokerUnavailable()
         ada.say("one", id="a-1")

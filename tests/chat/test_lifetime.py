@@ -197,7 +197,7 @@ def path(tmp_path) -> str:
 
 
 @pytest.fixture
-def databases(nothing_left_behind, make_server) -> Iterator[list[Database]]:
+def databases(nothing_left_behind) -> Iterator[list[Database]]:
     opened: list[Database] = []
     yield opened
     for database in opened:
@@ -205,7 +205,7 @@ def databases(nothing_left_behind, make_server) -> Iterator[list[Database]]:
 
 
 @pytest.fixture
-def start(make_server, databases, path):
+def start(databases, make_server, path):  # in this order: databases are closed after the servers
     """Start a server as a process would, on the one file."""
 
     def start_server(**backends: object) -> ChatServer:

@@ -39,6 +39,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = _parse(url)
         self._thread = ThreadPool(1)
+        self._is_closed = False
         engine, error = self._thread.apply(self._try_open)
         if engine is None:
             self._thread.kill()
@@ -70,6 +71,8 @@ class Database:
         Raises: DatabaseUnavailable, and whatever `work` raises; either rolls back.  `work` must not touch greenlets, and
         what it returns must be plain data: its session is closed by then.
         """
+        if self._is_closed:
+            raise DatabaseUnavailable
         result, error = self._thread.apply(self._work, (work,))
         if error is not None:
             raise error
@@ -89,7 +92,8 @@ class Database:
 
     def close(self) -> None:
         """Finish what runs, and close.  Blocks; idempotent."""
-        if self._thread.size:
+        if not self._is_closed:
+            self._is_closed = True
             self._thread.apply(self._engine.dispose)
             self._thread.kill()
 

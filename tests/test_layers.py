@@ -29,8 +29,8 @@ LAYERS = """
     chat.testing
     chat
 
-    web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.lock web.websocket.serving
-    web.websocket.deadline web.websocket.outbox
+    web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.serving
+    web.websocket.deadline web.websocket.outbox web.websocket.lock
     web.websocket.protocol web.websocket.handshake web.websocket.head web.websocket.census
     web.websocket.base web.websocket.formats web.websocket.http
     web.websocket.socket web.websocket.upgrade web.websocket.conn

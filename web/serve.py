@@ -9,7 +9,7 @@ from gevent.pywsgi import WSGIServer
 
 from web.websocket.handler import WebSocketHandler
 from web.websocket.lock import InstanceLock
-from web.websocket.serving import UnfitToServe, services
+from web.websocket.serving import Service, UnfitToServe, services
 
 
 def main(app: Flask) -> None:
@@ -23,12 +23,9 @@ def main(app: Flask) -> None:
 
 def serve(app: Flask, host: str, port: int) -> None:
     """Serve until INT or TERM.  Blocks.  `monkey.patch_all()` must have been called before anything was imported."""
-    locks = [InstanceLock(service.instance) for service in services()]
-    for lock in locks:
-        if not lock.acquire():
-            raise SystemExit(f"process {lock.holder()} serves {lock.path.parent} already; stop it, or set CHAT_INSTANCE")
     try:
         for service in services():
+            _take(service)
             service.start()
     except UnfitToServe as exc:
         raise SystemExit(str(exc)) from exc
@@ -43,3 +40,10 @@ def serve(app: Flask, host: str, port: int) -> None:
     server.close()
     gevent.joinall([gevent.spawn(service.drain) for service in services()])
     server.stop(timeout=0.5)
+
+
+def _take(service: Service) -> None:
+    """Lock its folder until the process ends."""
+    lock = InstanceLock(service.instance)
+    if not lock.acquire():
+        raise UnfitToServe(f"process {lock.holder()} serves {service.instance} already; stop it, or set CHAT_INSTANCE")

@@ -71,6 +71,8 @@ def _flag(value: object) -> bool:
 
 
 def _folder(value: object) -> Path:
+    if value == "":
+        raise SettingError("a folder is wanted, not an empty text")
     return Path(os.fspath(value) if isinstance(value, os.PathLike) else _text(value)).absolute()
 
 

@@ -105,6 +105,13 @@ def test_close_is_idempotent(database):
     database.close()
 
 
+def test_a_closed_database_cannot_be_used(database):
+    database.close()
+
+    with pytest.raises(DatabaseUnavailable):
+        database.run(lambda session: session.scalar(text("SELECT 1")))
+
+
 def test_in_memory_there_is_one_database_for_all(tmp_path):
     database = Database("sqlite://")
     try:

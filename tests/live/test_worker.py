@@ -196,6 +196,19 @@ def test_an_unknown_setting_is_warned_about_by_name(tmp_path: Path) -> None:
         assert "CHAT_MESAGE_RATE is no setting and is ignored; did you mean CHAT_MESSAGE_RATE?" in server.log
 
 
+def test_two_chats_in_one_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "twins.py").write_text(
+        "from flask import Flask\nfrom web import Chat\n"
+        "app, other = Flask('one'), Flask('two')\nchats = [Chat(app), Chat(other)]\n"
+    )
+    command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "--pythonpath", str(tmp_path), "twins:app"]
+    with running(command, CHAT_INSTANCE=str(tmp_path / "instance")) as server:
+        assert server.wait() != 0
+
+    assert "CHAT_INSTANCE: 2 chats use" in server.log
+    assert "Traceback" not in server.log
+
+
 def test_it_works_with_preload(tmp_path: Path) -> None:
     with gunicorn(tmp_path / "instance", "--preload") as (_, where):
         ann = Person(Place(where), "ann").register()

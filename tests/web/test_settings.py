@@ -120,6 +120,7 @@ def test_the_database_is_a_file_in_the_instance_folder_unless_a_url_is_set() -> 
 
 WRONG: list[tuple[str, object]] = [
     ("CHAT_INSTANCE", 7),
+    ("CHAT_INSTANCE", ""),
     ("CHAT_SECRET_KEY", b"bytes"),
     ("CHAT_DATABASE_URL", None),
     ("CHAT_REDIS_URL", 1),

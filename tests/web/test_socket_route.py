@@ -93,6 +93,13 @@ def house(make_house: MakeHouse) -> House:
 # The order of the refusals
 
 
+@pytest.mark.parametrize("query", ["token=twice", "epoch=e&offset=-1"])
+def test_all_that_is_malformed_is_told_before_the_version(house: House, query: str) -> None:
+    answer, _ = house.ask("none", {"Sec-WebSocket-Version": "8"}, query)
+
+    assert (answer.status, answer.code) == (400, "bad_request")
+
+
 def test_what_stands_in_the_way_first_is_told_first(make_house: MakeHouse) -> None:
     house = make_house(CONNECTIONS=1, DUPLICATE_USER="reject")
     house.plain("bob")

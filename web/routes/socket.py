@@ -37,8 +37,8 @@ def add_socket(blueprint: Blueprint, host: Host) -> None:
         upgrade = request.environ.get(KEY)
         if not isinstance(upgrade, Upgrade):
             return refusal(501, "no_websocket", NO_UPGRADE)
-        check(request.environ)
         token, resume = _token(), _resume(host.settings.resume_limit)
+        check(request.environ)
         check_origin(request.environ, host.settings.origins)
         _admit(host, upgrade, token, resume)
         return Response(status=101)

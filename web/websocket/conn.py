@@ -36,10 +36,11 @@ class Rules:
 
 
 class WebSocketConn(DirectConn):
-    """One WebSocket in one channel.  `started` it also hears the pings of `Heartbeat`, through `socket`."""
+    """One WebSocket in one channel."""
 
     __slots__ = (
         "_controls_until",
+        "_hushed",
         "_on_gone",
         "_on_message",
         "_refused",
@@ -62,6 +63,7 @@ class WebSocketConn(DirectConn):
         self._said_until = 0.0
         self._controls_until = 0.0
         self._refused = 0
+        self._hushed = False
 
     @property
     def listening(self) -> bool:
@@ -85,7 +87,13 @@ class WebSocketConn(DirectConn):
         self.socket.pause()
 
     def resume(self) -> None:
-        self.socket.resume()
+        if not self._hushed:
+            self.socket.resume()
+
+    def hush(self) -> None:
+        """Pause for good.  Never yields; idempotent."""
+        self._hushed = True
+        self.socket.pause()
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         self.socket.close(code, reason)

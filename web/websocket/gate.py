@@ -107,7 +107,7 @@ class Gate:
         """Let nobody in and hear nobody out: what was said is still answered.  Never yields."""
         self.draining = True
         for conn in self._guests:
-            conn.pause()
+            conn.hush()
 
     def see_off(self, deadline: float) -> None:
         """Close all sockets with 1012, in batches, and wait until they are closed, or for `deadline`.  Blocks."""

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from web.websocket.serving import UnfitToServe
+
 NAME: Final = "lock"
 
 
@@ -16,9 +18,13 @@ class InstanceLock:
     """An flock, which the kernel releases however the process ends."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Raises: UnfitToServe when the folder cannot be used."""
         self.path = folder / NAME
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise UnfitToServe(f"CHAT_INSTANCE: {folder} cannot be used: {exc.strerror}") from exc
 
     def acquire(self) -> bool:
         """Take it if it is free, and leave our process id in it.  Never blocks."""

@@ -4,7 +4,7 @@ The applications lie above and register themselves here; the servers (`worker`, 
 that happens before the process serves: no descriptor, greenlet or thread survives a fork.
 """
 
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from typing import Protocol
 from weakref import WeakSet
@@ -40,6 +40,10 @@ def register(service: Service) -> None:
     _services.add(service)
 
 
-def services() -> Iterator[Service]:
-    """All that were registered and still exist."""
-    return iter(list(_services))
+def services() -> list[Service]:
+    """All that were registered and still exist.  Raises: UnfitToServe when two of them have one folder."""
+    found = list(_services)
+    for folder, many in Counter(service.instance for service in found).items():
+        if many > 1:
+            raise UnfitToServe(f"CHAT_INSTANCE: {many} chats use {folder}; give each a folder of its own")
+    return found

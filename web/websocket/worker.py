@@ -78,10 +78,7 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     def _await_lock(self, service: Service) -> None:
-        try:
-            lock = InstanceLock(service.instance)
-        except OSError as exc:
-            raise UnfitToServe(f"CHAT_INSTANCE: {service.instance} cannot be used: {exc.strerror}") from exc
+        lock = InstanceLock(service.instance)
         self._locks.append(lock)
         if lock.acquire():
             return

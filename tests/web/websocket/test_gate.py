@@ -326,6 +326,16 @@ def test_hushed_it_lets_nobody_in_and_hears_nobody(house: House) -> None:
     assert not socket.reading
 
 
+def test_a_channel_that_has_room_again_does_not_make_it_listen(house: House) -> None:
+    socket = house.enter(v1=False)
+    house.gate.hush()
+
+    for conn in house.gate._guests:
+        conn.resume()
+
+    assert not socket.reading
+
+
 def test_who_was_on_the_way_in_when_it_was_hushed_is_sent_back_like_all_the_others(house: House) -> None:
     ticket, member, socket = house.gate.census.enter("ann", "a"), house.reserve("ann"), SocketFake(house.clock)
     house.gate.hush()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from web.websocket.lock import InstanceLock
+from web.websocket.serving import UnfitToServe
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -133,8 +134,8 @@ def test_programs_that_are_started_meanwhile_do_not_keep_it(make_lock: MakeLock)
         process.communicate(b"\n", timeout=10)
 
 
-def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_told_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(UnfitToServe, match=r"CHAT_INSTANCE: .*/file/instance cannot be used: Not a directory"):
         InstanceLock(tmp_path / "file" / "instance")

@@ -24,6 +24,7 @@ LAYERS = """
     chat.member
     chat.fanout chat.notices
     chat.outgoing
+    chat.loop
     chat.channel
     chat.controller chat.server
     chat.testing

@@ -16,7 +16,7 @@ from chat.clock import Clock
 from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED, Closing
 from chat.config import ServerConf
 from chat.conn import Conn, as_direct
-from chat.errors import ChannelBusy, ChannelClosed, ChatError, Forbidden, ServerClosed, UserNotHere
+from chat.errors import ChannelBusy, ChannelClosed, ChatError, Forbidden, IdleChannel, ServerClosed, UserNotHere
 from chat.event import Message, Whisper
 from chat.loop import SHARE, ChannelLoop, Join, Leave, Said, Stop, Sync
 from chat.member import EVERYBODY, Member, State, Step
@@ -34,6 +34,9 @@ _ids: Final = count(1)
 
 class Keeper(NamedTuple):
     """What a channel tells its server."""
+
+    lasting: bool
+    """An idle channel is unloaded, and comes back; otherwise that is its end."""
 
     on_close: Callable[["ChatChannel"], None]
     """It was closed: its name must be free when this returns.  May block."""
@@ -153,16 +156,23 @@ class ChatChannel:
         """End the channel: what was said before is delivered, then everybody is disconnected; the name is free at once.
 
         Returns when that is done, or after 5 seconds, while it goes on; in a hook at once.  Idempotent.
+        Raises: IdleChannel when it was only unloaded, so that another object stands for it now.
         """
+        if self._loop.ended_as is IdleChannel and self._keeper.lasting:
+            raise IdleChannel(self.name)
         if self._loop.ended_as is None:
             self._loop.ended_as = ChannelClosed
             try:
                 self._keeper.on_close(self)
             finally:
                 self._loop.inbox.force(Stop(CHANNEL_CLOSED))
-        self._wait_outside_hooks(self._loop.done)
+        self.wait_ended()
 
     # What the server calls
+
+    def wait_ended(self) -> None:
+        """Return when its end is done, or after 5 seconds; in a hook at once.  Blocks."""
+        self._wait_outside_hooks(self._loop.done)
 
     def reserve(self, grant: Grant, rights: frozenset[str] = EVERYBODY) -> Member:
         """Take the name for a connection that is still to come: `Member.join` or `Member.cancel` must follow.  Blocks.
@@ -190,11 +200,15 @@ class ChatChannel:
         return member
 
     def stop(self, closing: Closing) -> Flag:
-        """Begin to end with the server, telling the members `closing`; return what is set when it is done."""
+        """Begin to end with the server, telling the members `closing`; return what to wait for."""
         if self._loop.ended_as is None:
             self._loop.ended_as = ServerClosed
             self._loop.inbox.force(Stop(closing))
-        return self._loop.done
+        if not self._loop.is_current:
+            return self._loop.done
+        nothing = Flag()  # a hook cannot wait for itself
+        nothing.set()
+        return nothing
 
     def flush(self) -> None:
         """Return when all that was said is published and written.  Blocks."""
@@ -227,8 +241,13 @@ class ChatChannel:
             raise self._loop.ended_as(self.name)
         listed: AsyncResult[None] | None = AsyncResult() if wait and not self._loop.hooks.running else None
         self._loop.inbox.force(Join(member, listed))
-        if listed is not None:
+        if listed is None:
+            return
+        try:
             listed.get()
+        except BaseException:  # it could not be listed, or the caller's patience is at an end
+            member.give_up()
+            raise
 
     def lost(self, member: Member) -> None:
         """Queue a leave; the name is free at once."""

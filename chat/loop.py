@@ -205,10 +205,12 @@ class ChannelLoop:
 
     def _do_join(self, member: Member, listed: "AsyncResult[None] | None") -> None:
         try:
-            first = member.state is State.JOINING and self._list(member)
+            self._try(Outgoing.publish, self.out)  # what was said before it came is not for its ears
+            first = member.state is State.JOINING and self._list(member)  # it may have gone by now
         except Exception as exc:
-            member.drop(INTERNAL)
-            if listed is not None:
+            if listed is None:
+                member.drop(INTERNAL)
+            else:
                 listed.set_exception(exc)
             raise
         if listed is not None:
@@ -219,7 +221,6 @@ class ChannelLoop:
 
     def _list(self, member: Member) -> bool:
         """Let the member hear all from here on; return whether nobody of its name was here."""
-        self._try(Outgoing.publish, self.out)  # what was said before it came is not for its ears
         key = self._key
         first = self._presence.confirm(key, member.username, member.id)
         self._active = self._clock.monotonic()

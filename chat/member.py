@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Protocol
 
 from gevent.event import Event as Flag
 
-from chat.closing import GONE, Closing
+from chat.closing import GONE, INTERNAL, Closing
 from chat.conn import DirectConn
 from chat.errors import ChannelClosed
 from chat.tokens import Grant
@@ -138,6 +138,13 @@ class Member:
         elif self.state in (State.JOINING, State.LIVE):
             self._gone(closing)
             self.conn.close(closing.code, closing.reason)
+
+    def give_up(self) -> None:
+        """Whoever joined it does not wait any longer.  A connection that has not gone live is left open."""
+        if self.state is State.JOINING:
+            self._gone()
+        else:
+            self.drop(INTERNAL)
 
     def wait(self) -> None:
         """Return when the connection has ended, and what was queued for it is sent or given up.  Blocks."""

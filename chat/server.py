@@ -28,7 +28,7 @@ class ChatServer:
     """Channels, and tokens to enter them.
 
     Everything is in memory unless other backends are given.  As a context manager it closes at the end.  After `close`
-    every method but `close` and `conf` raises ServerClosed.
+    all that uses a channel or a token raises ServerClosed.
     """
 
     def __init__(
@@ -50,9 +50,10 @@ class ChatServer:
         self._registry = MemoryRegistry(self._clock) if registry is None else registry
         self._broker = MemoryBroker(archive) if broker is None else broker
         self._channels: dict[str, ChatChannel] = {}
+        self._closing: set[ChatChannel] = set()  # closed, their names free, but not yet done
         self._loading = RLock()  # at most one greenlet makes channels of records
         self._is_closed = False
-        self._keeper = Keeper(self._on_close, self._on_end)
+        self._keeper = Keeper(self._registry.lasting, self._on_close, self._on_end)
         self._clock.later(self._conf.token_cleanup_delay, self._sweep_tokens)
         self._clock.later(self._conf.channel_cleanup_delay, self._sweep_channels)
 
@@ -104,11 +105,16 @@ class ChatServer:
         with self._loading:
             channel = self._channels.get(name)
             if channel is not None and channel.is_closed:  # on its way out: its offset is not written down yet
-                channel.close()
+                channel.wait_ended()
             elif channel is not None:
                 return channel
             self._check_open()
-            return self._load(self._registry.take(name))
+            record = self._registry.take(name)
+            try:
+                return self._load(record)
+            except BaseException:
+                self._registry.put_back(name, record.offset)  # so that its log can go on
+                raise
 
     def channels(self) -> list[str]:
         """The names of all open channels, sorted."""
@@ -142,8 +148,8 @@ class ChatServer:
         """The same, telling the members `closing`."""
         self._is_closed = True
         with self._loading:
-            ends = [channel.stop(closing) for channel in list(self._channels.values())]
-            gevent.wait(ends, timeout=PATIENCE)
+            channels = {*self._channels.values(), *self._closing}
+            gevent.wait([channel.stop(closing) for channel in channels], timeout=PATIENCE)
 
     # In two steps, for whoever has to answer before there is a connection
 
@@ -194,10 +200,12 @@ class ChatServer:
     def _on_close(self, channel: ChatChannel) -> None:
         if self._channels.get(channel.name) is channel:
             del self._channels[channel.name]
+            self._closing.add(channel)
             self._registry.close(channel.name)
 
     def _on_end(self, channel: ChatChannel) -> None:
         """Of a closed channel all is done already; another one was unloaded, or ends for lack of users."""
+        self._closing.discard(channel)
         if self._channels.get(channel.name) is not channel:
             return
         if self._registry.lasting:

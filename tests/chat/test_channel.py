@@ -414,7 +414,6 @@ class TestJoining:
         assert lobby.count() == 50
         assert lobby.get_users() == sorted(f"user {number}" for number in range(50))
 
-    @pytest.mark.xfail(strict=True, reason="ChatChannel.enter leaves the join in the inbox when its caller is interrupted")
     def test_who_gives_up_waiting_to_be_listed_is_not_let_in_later(self, make_server):
         archive = GatedArchive()
         lobby = make_server(backends={"archive": archive}).create_channel("lobby")

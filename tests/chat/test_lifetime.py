@@ -264,6 +264,8 @@ class TestWithALastingRegistry:
 
         with pytest.raises(IdleChannel):
             old.new_system_broadcast("x")
+        with pytest.raises(IdleChannel):
+            old.close()
 
     def test_a_token_brings_it_back(self, lasting, clock):
         old = lasting.create_channel("lobby")

@@ -26,10 +26,23 @@ from chat.event import Message
 from chat.presence import MemoryPresence
 from chat.registry import ChannelRecord, MemoryRegistry
 from chat.tokens import Grant, MemoryTokens
-from tests.chat.fakes import DirectFake, EventFormat, GatedArchive
+from tests.chat.fakes import DirectFake, EventFormat, GatedArchive, ThreeMethods
 from tests.chat.steps import enter, enter_directly, hear, hear_until, our_greenlets, wait_until
 
 BAD_NAMES = ["", " lobby", "a\nb", "x" * 65, "a\u200bb", None, 5]
+
+
+class Hesitating(ThreeMethods):
+    """Takes its time to send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_sending, self.may_send = Flag(), Flag()
+
+    def send_str(self, msg: str) -> None:
+        self.is_sending.set()
+        self.may_send.wait()
+        super().send_str(msg)
 
 
 class TestTokens:
@@ -148,6 +161,19 @@ class TestTokens:
         waiting.get(timeout=2)
         lobby.flush()
         assert lobby.get_users() == []
+
+    def test_waiting_ends_when_the_last_word_is_sent(self, server, lobby):
+        conn = Hesitating()
+        waiting = gevent.spawn(server.connect_and_wait, server.request_token("ada", "lobby"), conn)
+        wait_until(conn.is_sending.is_set)
+        lobby.close()
+        wait_until(lambda: lobby.get_users() == [])
+
+        gevent.idle()
+        assert not waiting.ready()
+        conn.may_send.set()
+        waiting.get(timeout=2)
+        assert "ada entered lobby!" in conn.sent[0]
 
     def test_no_token_is_ever_logged(self, make_server, caplog):
         caplog.set_level(logging.DEBUG)
@@ -344,6 +370,40 @@ class TestChannels:
 
 
 class TestClosing:
+    def test_it_waits_for_channels_that_are_closing_already(self, make_server):
+        leave = Flag()
+        gone: list[str] = []
+
+        class Slow:
+            def on_disconnect(self, channel, username):
+                leave.wait()
+                gone.append(username)
+
+        server = make_server(controller=Slow())
+        lobby = server.create_channel("lobby")
+        enter(lobby, "ada")
+        closing = gevent.spawn(lobby.close)
+        wait_until(lambda: lobby.is_closed)
+        ending = gevent.spawn(server.close)
+        gevent.idle()
+        assert not ending.ready()
+
+        leave.set()
+        gevent.joinall([closing, ending], timeout=2, raise_error=True)
+        assert gone == ["ada"]
+
+    def test_a_hook_may_end_the_server_and_does_not_wait_for_itself(self, make_server):
+        class Ender:
+            def on_connect(self, channel, username):
+                server.close()
+                done.set()
+
+        done = Flag()
+        server = make_server(controller=Ender())
+        server.create_channel("lobby").connect_user("ada", PipeConn())
+
+        assert done.wait(timeout=2)
+
     def test_what_was_said_is_delivered_and_everybody_disconnected(self, server, lobby):
         ada, bob = enter_directly(lobby, "ada"), enter(server.create_channel("attic"), "bob")
         lobby.new_system_broadcast("last words")

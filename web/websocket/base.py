@@ -149,11 +149,15 @@ class BaseSocket(ABC):
         self._go_on_soon()
 
     def write(self, data: bytes) -> None:
-        """Send frames.  Never yields; past `write_buf` queued bytes the socket closes itself with 4008."""
+        """Send frames.  Never yields; the socket closes itself with 4008 when over `write_buf` bytes wait from before.
+
+        From before: what a returning client has missed may be more at once, and it is no slow reader for that.
+        """
         if data and self._state is State.OPEN:
-            self._transmit(data)
-            if self._outbox is not None:
-                self._check_bound()
+            if self._outbox is not None and self.outstanding > self._write_buf:
+                self.close(*SLOW)
+            else:
+                self._transmit(data)
 
     def ping(self) -> None:
         """Ask for a sign of life; `last_heard` tells whether it came.  Never yields."""
@@ -227,9 +231,8 @@ class BaseSocket(ABC):
         replies = protocol.replies()
         if protocol.over:
             self._linger(protocol.ending, replies)
-        elif replies and self._state is State.OPEN:  # not once closing, when nothing bounds them
-            self._transmit(replies)
-            self._check_bound()
+        else:
+            self.write(replies)  # not once closing, when nothing bounds them
         self._count_controls()
         self._deliver()
 
@@ -264,10 +267,6 @@ class BaseSocket(ABC):
             _LOGGER.exception("what hears the end of a WebSocket failed")
 
     # Sending.
-
-    def _check_bound(self) -> None:
-        if self._state is State.OPEN and self.outstanding > self._write_buf:
-            self.close(*SLOW)
 
     def _queue(self, data: Buffer) -> None:
         if self._outbox is None:

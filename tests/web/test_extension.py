@@ -78,6 +78,8 @@ def test_a_chat_that_was_used_before_a_fork_says_so_in_the_worker(tmp_path: Path
 
         chat = Chat(Flask("host", instance_path=os.getcwd()), identify=lambda: "ann")
         chat.server.create_channel("lobby")
+        import warnings
+        warnings.simplefilter("ignore")  # Python 3.12 and later warn of the thread, which is what this is about
         child = os.fork()
         if not child:
             for use in (lambda: chat.server, lambda: chat.gate, lambda: chat.database, chat.start):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from flask import Blueprint, Response, abort, current_app, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from web.settings import Settings
@@ -13,13 +13,19 @@ from web.settings import Settings
 HOST: Final = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 
 
+# Endpoints that the page links to where the application has them, as the standalone site does.
+LOGIN: Final = "login.login"
+LOGOUT: Final = "login.logout"
+
+
 def add_page(blueprint: Blueprint, identify: Callable[[], str | None], settings: Callable[[], Settings]) -> None:
     """Add the page at the blueprint's root, as endpoint `page`.  `settings` is asked in requests only."""
 
     @blueprint.get("/")
     def page() -> BaseResponse:
         if "web.websocket" not in request.environ:
-            return harden(make_response(render_template("chat/no_websocket.html"), 503))
+            page = render_template("chat/no_websocket.html", standalone=_has(LOGIN))
+            return harden(make_response(page, 503))
         username = identify()
         if username is None:
             return _ask_for_login()
@@ -34,8 +40,8 @@ def _show(username: str, settings: Settings) -> Response:
         ws=f"{root}ws",
         channels=f"{root}channels",
         token=f"{root}token",
-        login=url_for("login.login", next=root) if _has("login.login") else "",
-        logout=url_for("login.logout") if _has("login.logout") else "",
+        login=url_for(LOGIN, next=root) if _has(LOGIN) else "",
+        logout=url_for(LOGOUT) if _has(LOGOUT) else "",
         message_limit=settings.conf.max_message,
     )
     response = make_response(page)
@@ -44,9 +50,9 @@ def _show(username: str, settings: Settings) -> Response:
 
 
 def _ask_for_login() -> BaseResponse:
-    if not _has("login.login"):
-        abort(401)
-    return redirect(url_for("login.login", next=url_for(".page")), 303)
+    if not _has(LOGIN):
+        return harden(make_response(render_template("chat/not_logged_in.html"), 401))
+    return redirect(url_for(LOGIN, next=url_for(".page")), 303)
 
 
 def _has(endpoint: str) -> bool:

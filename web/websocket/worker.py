@@ -14,6 +14,8 @@ from gevent import pywsgi
 from gevent.event import Event as Flag
 from gevent.pool import Pool
 from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 from gunicorn.http.wsgi import base_environ
 from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import VERSION, GeventPyWSGIWorker, PyWSGIHandler, PyWSGIServer
@@ -57,6 +59,15 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
 
     server_class = PyWSGIServer
     wsgi_handler = GunicornHandler
+
+    @staticmethod
+    def check_config(cfg: Config, log: Logger) -> None:  # noqa: ARG004 (gunicorn's signature)
+        """Refuse what would be several chats that look like one; gunicorn asks in its master, at the start."""
+        if cfg.workers != 1:
+            raise SystemExit(
+                f"workers: {cfg.workers} are asked for, but this version runs one worker in one process; "
+                "set CHAT_WORKERS=1, and leave out -w"
+            )
 
     def init_process(self) -> None:
         self._locks: list[InstanceLock] = []

@@ -100,6 +100,18 @@ def test_choosing_a_person_begins_a_whisper(ann: Visitor, bob: Visitor) -> None:
     expect(ann.page.get_by_label("Message", exact=True)).to_have_value('/w "bob smith" ')
 
 
+def test_another_chats_command_is_not_said_aloud(ann: Visitor) -> None:
+    ann.create("lobby")
+    ann.say("/msg bob secret")
+
+    expect(ann.page.locator("#say-error")).to_contain_text("There is no command /msg.")
+    expect(ann.page.get_by_label("Message", exact=True)).to_have_value("/msg bob secret")
+    ann.say("//usr is a path, and so is")
+    ann.say("/usr/bin")
+    ann.hears("/usr is a path, and so is", "/usr/bin")
+    expect(ann.log).not_to_contain_text("secret")
+
+
 def test_a_whisper_to_somebody_who_is_not_here_is_given_back(ann: Visitor) -> None:
     ann.create("garden")
 

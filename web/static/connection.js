@@ -116,7 +116,7 @@ export class Connection {
   #refused(error) {
     if (error.passes) this.#wait(error.retryAfter);
     else if (error.status === 401) this.#end("logged_out", "You have been logged out.");
-    else if (error.status === 404 || error.status === 410) this.#end("no_channel", "There is no such channel any more.");
+    else if (error.status === 404 || error.status === 410) this.#end("no_channel", "There is no such channel.");
     else this.#end("refused", error.status ? error.message : "This browser cannot connect.");
   }
 

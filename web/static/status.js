@@ -2,7 +2,7 @@
 
 import { byId } from "./dom.js";
 
-const OFFERS = { no_channel: "Create it again", refused: "Try again" };
+const OFFERS = { no_channel: "Create it", refused: "Try again" };
 
 export class Status {
   #timer = null;

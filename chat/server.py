@@ -48,7 +48,7 @@ class ChatServer:
         self._tokens = MemoryTokens(deadline=self._conf.token_deadline, clock=self._clock) if tokens is None else tokens
         self._presence = MemoryPresence() if presence is None else presence
         self._registry = MemoryRegistry(self._clock) if registry is None else registry
-        self._broker = MemoryBroker(archive) if broker is None else broker
+        self._broker = MemoryBroker(archive, clock=self._clock) if broker is None else broker
         self._channels: dict[str, ChatChannel] = {}
         self._closing: set[ChatChannel] = set()  # closed, their names free, but not yet done
         self._loading = RLock()  # at most one greenlet makes channels of records

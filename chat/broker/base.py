@@ -16,6 +16,8 @@ class Broker(ABC):
     * Per channel, every subscriber hears the same order, and every logged event has an offset, from 1, without holes.
     * The publisher's own process hears it too, by this same path.
     * Messages are logged; all other events are heard once.
+    * A message with the sender and id of one that was logged in the last 5 minutes is that one: it is not logged or heard
+      again, and its offset is the old one.
 
     `key` is `ChannelRecord.key`.
     """

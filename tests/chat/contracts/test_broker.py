@@ -140,6 +140,38 @@ def test_what_was_said_can_be_read(broker, heard):
     assert [(event.offset, event.text) for event in found] == [(2, "two"), (3, "three")]
 
 
+def test_what_is_said_again_by_the_same_id_is_not_said_twice(broker, heard):
+    first = list(broker.publish(LOBBY.key, [Message("ada", "one", DATE, id="k1"), *say("two")]))
+    again = list(broker.publish(LOBBY.key, [Message("ada", "one", DATE, id="k1"), *say("three")]))
+
+    assert (first, again) == ([1, 2], [1, 3])
+    assert heard.texts == ["one", "two", "three"]
+    assert broker.last(LOBBY.key) == 3
+
+
+def test_not_in_one_batch_either(broker, heard):
+    events = [Message("ada", "one", DATE, id="k1"), Message("ada", "one", DATE, id="k1"), *say("two")]
+
+    assert list(broker.publish(LOBBY.key, events)) == [1, 1, 2]
+    assert heard.texts == ["one", "two"]
+
+
+def test_the_same_id_of_somebody_else_is_another_one(broker, heard):
+    broker.publish(LOBBY.key, [Message("ada", "one", DATE, id="k1"), Message("bob", "two", DATE, id="k1")])
+
+    assert heard.texts == ["one", "two"]
+
+
+def test_after_5_minutes_an_id_is_forgotten(clock):
+    broker, heard = MemoryBroker(clock=clock), Heard()
+    broker.open(LOBBY, heard)
+    for wait in (0.0, 299.0, 1.0, 300.0):
+        clock.advance(wait)
+        broker.publish(LOBBY.key, [Message("ada", "one", DATE, id="k1")])
+
+    assert [event.offset for event in heard.events] == [1, 2, 3]
+
+
 def test_at_the_end_there_is_nothing_to_read(broker, heard):
     broker.publish(LOBBY.key, say("one"))
 

@@ -5,6 +5,7 @@ reached through its one thread; a name is given away once, for a username is a p
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from chat.database import Base, Database
 from chat.errors import ChatError, InvalidUser
 from chat.names import check_username
-from web.passwords import Passwords
+from web.passwords import Passwords, TooManyLogins
 
 T = TypeVar("T")
 
@@ -28,6 +29,9 @@ T = TypeVar("T")
 INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+
+
+TRIES: Final = 2  # logins of one name at a time: who guesses at one account must not fill the queue for all
 
 
 class NameTaken(ChatError):
@@ -80,6 +84,7 @@ class Accounts:
     def __init__(self, database: Callable[[], Database], passwords: Passwords) -> None:
         self._database = database
         self._passwords = passwords
+        self._trying: Counter[str] = Counter()  # logins under way, by key
 
     def register(self, username: str, password: str) -> Account:
         """Make an account.  Blocks.
@@ -102,11 +107,19 @@ class Accounts:
         Raises: WrongLogin, for an unknown name too and after as much work; TooManyLogins, DatabaseUnavailable.
         """
         key = _key_or_nothing(username)
-        found = self._database().run(lambda session: _find(session, key))
-        account, stored = found or (None, None)
-        if not self._passwords.matches(password, stored) or account is None:
-            raise WrongLogin
-        return account
+        if self._trying[key] >= TRIES:
+            raise TooManyLogins
+        self._trying[key] += 1
+        try:
+            found = self._database().run(lambda session: _find(session, key))
+            account, stored = found or (None, None)
+            if not self._passwords.matches(password, stored) or account is None:
+                raise WrongLogin
+            return account
+        finally:
+            self._trying[key] -= 1
+            if not self._trying[key]:
+                del self._trying[key]
 
     def get(self, id: int) -> Account | None:
         """Return the account.  Blocks.  Raises: DatabaseUnavailable."""

@@ -55,7 +55,7 @@ class Passwords:
     def hash(self, password: str) -> str:
         """Return what may be stored.  Blocks.  Raises: WeakPassword, TooManyLogins."""
         text = _normal(password)
-        if not MIN_LENGTH <= len(text) <= MAX_LENGTH:
+        if text is None or not MIN_LENGTH <= len(text) <= MAX_LENGTH:
             raise WeakPassword
         return self._run(lambda: HASHER.hash(text))
 
@@ -65,7 +65,7 @@ class Passwords:
         Raises: TooManyLogins.
         """
         text = _normal(password)
-        if len(text) > MAX_LENGTH:
+        if text is None or len(text) > MAX_LENGTH:
             return False
         right = self._run(lambda: _verify(stored or NOBODY, text))
         return right and stored is not None
@@ -89,9 +89,12 @@ class Passwords:
             self._pool = None
 
 
-def _normal(password: str) -> str:
-    """The same password typed on another keyboard is the same (NIST SP 800-63B section 5.1.1.2)."""
-    return normalize("NFKC", password)
+def _normal(password: str) -> str | None:
+    """The same password typed on another keyboard is the same (NIST SP 800-63B section 5.1.1.2).
+
+    None is too long to be worth it: normalising takes time that grows with the square.
+    """
+    return normalize("NFKC", password) if len(password) <= MAX_LENGTH else None
 
 
 def _verify(stored: str, password: str) -> bool:

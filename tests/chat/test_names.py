@@ -36,6 +36,13 @@ def test_a_name_has_1_to_64_characters(check, error, name):
 
 
 @BOTH
+def test_what_is_far_too_long_is_refused_before_it_costs_anything(check, error):
+    # To put these in order takes Python a second and a half.
+    with pytest.raises(error, match="of 40000 characters"):
+        check("\u0301" * 20_000 + "\u0316" * 20_000)
+
+
+@BOTH
 @pytest.mark.parametrize("space", [" ", "\t", "\u00a0", "\u2003", "\u3000", "\u1680"])
 def test_white_space_is_allowed_only_inside(check, error, space):
     for name in (f"{space}ada", f"ada{space}", space):

@@ -8,7 +8,7 @@ from argon2 import extract_parameters
 
 from chat.database import Database
 from chat.errors import InvalidUser
-from web.accounts import Accounts, NameTaken, WrongLogin
+from web.accounts import TRIES, Accounts, NameTaken, WrongLogin
 from web.passwords import HASHER, NOBODY, THREADS, WAITING, Passwords, TooManyLogins, WeakPassword
 
 GOOD = "correct horse"
@@ -134,6 +134,26 @@ def test_a_hash_too_many_is_refused_at_once_and_the_others_are_done(passwords: P
 
     gevent.joinall(waiting, raise_error=True)
     assert passwords.matches(GOOD, passwords.hash(GOOD))
+
+
+def test_who_guesses_at_one_account_does_not_fill_the_queue_for_all(accounts: Accounts) -> None:
+    accounts.register("ann", GOOD)
+    accounts.register("bob", GOOD)
+    guesses = [gevent.spawn(_guess, accounts, "ann", f"guess {number}") for number in range(60)]
+    gevent.idle()
+
+    assert accounts.verify("bob", GOOD).username == "bob"
+    gevent.joinall(guesses, raise_error=True)
+    assert [guess.value for guess in guesses].count(WrongLogin) == TRIES
+    assert accounts.verify("ann", GOOD).username == "ann"
+
+
+def _guess(accounts: Accounts, name: str, password: str) -> type[Exception]:
+    try:
+        accounts.verify(name, password)
+    except (WrongLogin, TooManyLogins) as exc:
+        return type(exc)
+    raise AssertionError("the guess was right")
 
 
 def test_a_damaged_hash_matches_nothing(passwords: Passwords) -> None:

@@ -31,7 +31,7 @@ LAYERS = """
     chat
 
     web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.serving
-    web.websocket.deadline web.websocket.outbox web.websocket.lock
+    web.websocket.tls_server web.websocket.deadline web.websocket.outbox web.websocket.lock
     web.websocket.protocol web.websocket.handshake web.websocket.head web.websocket.census
     web.websocket.base web.websocket.formats web.websocket.http
     web.websocket.socket web.websocket.upgrade web.websocket.conn

@@ -1,15 +1,14 @@
 """People chat over the real thing, however it is reached, and bad ways in are refused."""
 
 import json
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-import trustme
 from websockets.exceptions import InvalidStatus
 
+from tests.live.certificates import certificate
 from tests.live.people import PASSWORD, Chatter, Listener, Person, Place
 from tests.live.servers import gunicorn, until
 
@@ -36,13 +35,7 @@ def over_a_unix_socket(folder: Path) -> Iterator[Place]:
 
 
 def over_tls(folder: Path) -> Iterator[Place]:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost", "127.0.0.1")
-    certificate.private_key_pem.write_to_path(folder / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    files = ("--certfile", str(folder / "cert.pem"), "--keyfile", str(folder / "key.pem"))
+    files, trusting = certificate(folder)
     with gunicorn(folder / "instance", *files) as (_, where):
         yield Place(where, tls=trusting)
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.certificates import certificate
 from tests.live.crowd import Crowd
 from tests.live.people import Person, Place
 from tests.live.servers import LISTENING, SERVING, TOP, Server, gunicorn, running, until
@@ -49,6 +51,23 @@ def test_parked_sockets_use_up_no_worker_connections(tmp_path: Path) -> None:
 
         assert answer.json == {"connections": 60, "status": "ready"}
         assert time.monotonic() - began < 1.0
+
+
+def test_over_tls_sockets_do_not_use_up_worker_connections(tmp_path: Path) -> None:
+    files, trusting = certificate(tmp_path)
+    with gunicorn(tmp_path / "instance", *files, "--worker-connections", "4") as (server, where):
+        place = Place(where, tls=trusting)
+        ann = Person(place, "ann").register()
+        ann.create("lobby")
+        chatters = [ann.enter("lobby") for _ in range(6)]
+        chatters[0].say("to all")
+
+        assert [chatter.hear("message")["text"] for chatter in chatters] == ["to all"] * 6
+        assert place.request("GET", "/healthz").status == 200
+        server.signal(signal.SIGTERM)
+        assert [chatter.closing()[0] for chatter in chatters] == [1012] * 6
+        assert server.wait() == 0
+        assert "Traceback" not in server.log
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=lambda number: number.name)
@@ -257,7 +276,9 @@ def test_flasks_own_server_says_what_to_run_instead(tmp_path: Path) -> None:
 
 
 def test_the_package_builds_with_its_templates_and_static_files(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(TOP)]
+    source = tmp_path / "source"  # building leaves things behind
+    shutil.copytree(TOP, source, ignore=shutil.ignore_patterns(".*", "instance", "tests", "build", "*.egg-info"))
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(source)]
     subprocess.run(command, check=True, timeout=100, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = subprocess.run([sys.executable, "-m", "zipfile", "-l", str(wheel)], check=True, capture_output=True, text=True)

@@ -8,6 +8,7 @@ socket leaves pywsgi, and this handler with its greenlet ends.
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
+import gevent
 from gevent.socket import socket as GeventSocket
 from gevent.ssl import SSLSocket
 from geventwebsocket.exceptions import WebSocketError
@@ -23,6 +24,7 @@ from web.websocket.protocol import MessageProtocol
 from web.websocket.refusal import Refusal
 from web.websocket.socket import Socket
 from web.websocket.tls import GreenletSocket
+from web.websocket.tls_server import TlsMixin
 from web.websocket.upgrade import KEY, Terms, Upgrade
 
 if TYPE_CHECKING:
@@ -147,8 +149,16 @@ class WebSocketHandler(HttpHandler):
         self.rfile.close()
         self.socket = None  # type: ignore[assignment]  # ends pywsgi's loop, and there is nothing left to close
         if isinstance(parked, GreenletSocket):
-            self._reader = parked
+            self._drive(parked, sock)
         return parked
+
+    def _drive(self, parked: GreenletSocket, sock: GeventSocket) -> None:
+        """Let it be read: by a greenlet of its own where the server lets go of the connection, else by this one."""
+        if isinstance(self.server, TlsMixin):
+            self.server.keep(sock)
+            gevent.spawn(parked.run)  # ends with the connection
+        else:
+            self._reader = parked
 
     def read_ahead(self) -> bytes:
         """Return what came behind the handshake and was read with it; the socket does not block afterwards."""

@@ -58,6 +58,7 @@ class HttpHandler(_Base):
 
     _head = Head("", [])
     _unread = False  # of the body
+    _served = False  # a request, on this connection
 
     # pywsgi calls these.
 
@@ -74,6 +75,7 @@ class HttpHandler(_Base):
             return None
         except (OSError, EOFError):  # hung up in the middle
             return None
+        self._served = True
         self.environ = self.get_environ()
         self.application = self.server.application
         self.handle_one_response()
@@ -136,9 +138,9 @@ class HttpHandler(_Base):
     # Reading the head.
 
     def _wait_for_request(self) -> bool:
-        """Wait for the first byte; False when none comes."""
+        """Wait for the first byte; False when none comes.  Who connects means to ask something now."""
         try:
-            self.socket.settimeout(self.keepalive)
+            self.socket.settimeout(self.keepalive if self._served else self.header_timeout)
             began = bool(self.rfile.peek(1))
             self.socket.settimeout(self.io_timeout)
         except OSError:

@@ -24,8 +24,9 @@ from web.websocket.handler import WebSocketHandler
 from web.websocket.lock import InstanceLock
 from web.websocket.redact import redacted_environ, redacted_headers
 from web.websocket.serving import Service, UnfitToServe, services
+from web.websocket.tls_server import TlsMixin
 
-LAST_REQUESTS: Final = 0.5  # seconds for HTTP requests that are still under way when all sockets are closed
+LAST_REQUESTS: Final = 0.3  # seconds for HTTP requests that are still under way when all sockets are closed
 LOCK_POLL: Final = 0.05  # seconds between two looks at the predecessor's lock
 
 
@@ -54,10 +55,14 @@ def _without_cookies(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers if "cookie" not in str(name).lower()]
 
 
+class GunicornServer(TlsMixin, PyWSGIServer):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's, with manners over TLS."""
+
+
 class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no types
     """One process that carries WebSockets."""
 
-    server_class = PyWSGIServer
+    server_class = GunicornServer
     wsgi_handler = GunicornHandler
 
     @staticmethod

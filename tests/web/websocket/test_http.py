@@ -129,7 +129,7 @@ def test_an_idle_connection_ends_in_silence(serve):
 
 
 def test_a_client_that_says_nothing_is_dropped(serve):
-    assert serve(echo, keepalive=0.05).connect().recv(1) == b""
+    assert serve(echo, header_timeout=0.05).connect().recv(1) == b""
 
 
 def test_limits_are_settings(serve):

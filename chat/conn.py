@@ -71,9 +71,9 @@ class DirectConn(Conn):
         """Send what `format` encoded.  Never yields and never raises: what cannot be sent now is queued, up to a bound
         past which the connection is closed as too slow."""
 
-    @abstractmethod
     def probe(self) -> None:
         """Find out whether the other end still lives; `on_gone` tells.  Never yields."""
+        self.send_str("")
 
     @abstractmethod
     def pause(self) -> None:

@@ -6,6 +6,7 @@ lock that gevent has patched is ever shared by two native threads (NullPool has 
 lives there.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ class Base(DeclarativeBase):
 class Database:
     """One database; `run` is how everything reaches it.  Opening it creates the tables that are missing.  Blocks.
 
-    Raises: ValueError for a URL that cannot be used; SQLAlchemy's errors for a database that cannot be reached.
+    Raises: ValueError for a URL that cannot be used; SQLAlchemy's errors, or OSError, when it cannot be reached.
     """
 
     def __init__(self, url: str) -> None:
@@ -56,8 +57,8 @@ class Database:
         if self._url.get_backend_name() != "sqlite":
             engine = create_engine(self._url, poolclass=NullPool)
         else:
-            if self._url.database:
-                Path(self._url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._url.database and self._url.database != ":memory:":
+                _make_private(Path(self._url.database))
             engine = create_engine(
                 self._url, poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": LOCK_WAIT}
             )
@@ -105,6 +106,12 @@ def _parse(url: str) -> URL:
     except (ArgumentError, NoSuchModuleError) as exc:
         raise ValueError(f"not a database URL that SQLAlchemy knows, such as sqlite:///path/to/file: {exc}") from exc
     return parsed
+
+
+def _make_private(path: Path) -> None:
+    """Password hashes are for the owner alone; SQLite gives its other files the mode of this one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:

@@ -93,8 +93,5 @@ class Refusal(Struct, gc=False):
 Published: TypeAlias = Message | Whisper | Joined | Left | Presence
 """What goes through the broker."""
 
-Private: TypeAlias = Welcome | Ack | Refusal | Whisper
-"""What one connection hears alone."""
-
 Event: TypeAlias = Published | Welcome | Ack | Refusal
 """Whatever a format can be asked to encode."""

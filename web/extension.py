@@ -34,6 +34,7 @@ from web.routes.tokens import add_tokens
 from web.settings import SettingError, Settings
 from web.throttle import Throttle
 from web.websocket import serving
+from web.websocket.deadline import at_most
 from web.websocket.gate import Gate
 from web.websocket.rate import Rate
 
@@ -41,6 +42,7 @@ log: Final = logging.getLogger("web")
 
 TOKENS: Final = Rate.per_second(2, 120)  # a browser that restores its tabs wants many at once
 CHANNELS: Final = Rate.per_second(1, 120)
+LAST: Final = 1.0  # seconds of the time for draining that are kept for what comes after the sockets
 FLUSH: Final = 1.0  # seconds for what was said last, of the time for draining
 
 Identify = Callable[[], str | None]
@@ -193,14 +195,14 @@ class Chat:
         running = self._running
         if running is None or running.gate.draining:
             return
-        deadline = running.gate.clock.monotonic() + self.drain_timeout
+        deadline = running.gate.clock.monotonic() + max(self.drain_timeout - LAST, 0)
         running.gate.hush()
         if self._authorize is not None:
             self._reviewer.kill(timeout=FLUSH)
-        with _at_most(FLUSH):
+        with at_most(FLUSH):
             running.server.flush()
         running.gate.see_off(deadline)
-        with _at_most(FLUSH):  # a hook that hangs must not hold up the end
+        with at_most(LAST / 2):  # a hook that hangs must not hold up the end
             running.server.stop(SERVER_CLOSED)
         running.database.close()
         self._is_drained, self._running = True, None
@@ -250,11 +252,6 @@ class Chat:
                 self._running.gate.review(self.rights)
             except Exception:
                 log.exception("authorize() failed; everybody keeps what they had")
-
-
-def _at_most(seconds: float) -> gevent.Timeout:
-    """A block that ends when its time is up, as if it had been done."""
-    return gevent.Timeout(seconds, False)  # type: ignore[arg-type]  # the stubs do not know False
 
 
 def _flask_login() -> str | None:

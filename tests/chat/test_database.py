@@ -3,7 +3,6 @@ import threading
 import gevent
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 
 from chat.database import Database
 from chat.errors import DatabaseUnavailable
@@ -96,8 +95,21 @@ def test_a_url_that_cannot_be_used_is_refused(url):
 def test_a_database_that_cannot_be_reached_is_told(tmp_path):
     (tmp_path / "chat.db").mkdir()
 
-    with pytest.raises(OperationalError):
+    with pytest.raises(IsADirectoryError):
         Database(f"sqlite:///{tmp_path}/chat.db")
+
+
+def test_its_files_are_for_the_owner_alone_whatever_the_folder(tmp_path):
+    tmp_path.chmod(0o755)
+    database = Database(f"sqlite:///{tmp_path}/chat.db")
+    database.run(lambda session: session.execute(text("CREATE TABLE things (id INTEGER)")) and None)
+
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "chat.db": 0o600,
+        "chat.db-shm": 0o600,
+        "chat.db-wal": 0o600,
+    }
+    database.close()
 
 
 def test_close_is_idempotent(database):

@@ -783,7 +783,7 @@ def test_an_authorize_that_fails_later_changes_nothing(make_house: MakeHouse, ca
     ann.say("still here")
 
     assert ann.line() == "ann: still here"
-    assert "authorize() failed; everybody keeps what they had" in caplog.text
+    assert "authorize() failed; this user keeps what it had" in caplog.text
 
 
 # The end

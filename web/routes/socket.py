@@ -62,6 +62,8 @@ def _admit(host: Host, upgrade: Upgrade, token: str, resume: Resume | None) -> N
     if not token:
         raise InvalidToken
     grant = host.server.redeem(token)
+    if gate.has_ended(grant.session):
+        raise InvalidToken
     rights = host.rights(grant.username, grant.channel)
     if "join" not in rights:
         raise Forbidden

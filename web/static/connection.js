@@ -12,6 +12,7 @@ const RESTART = 1012;
 // Close codes after which coming back is of no use.
 const FINAL = new Map([
   [1000, ["no_channel", "This channel was closed."]],
+  [4001, ["refused", "You are connected from somewhere else."]], // or two tabs would push each other out for ever
   [1008, ["refused", "The server refused this connection."]],
   [4501, ["logged_out", "You have been logged out."]],
   [4503, ["refused", "You were removed from this channel."]],

@@ -1,5 +1,6 @@
 """Lets sockets in and out: counts them, makes a `Conn` of each, watches over them, and sees them all off at the end."""
 
+import logging
 import random
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -22,6 +23,9 @@ from web.websocket.rate import Rate
 BURST: Final = 3.0  # times the rate that one socket may say at once
 BATCH: Final = 200  # sockets closed in one go when draining, so that they do not all come back in the same instant
 RETURN_RATE: Final = 1000.0  # clients a second that a successor should have to greet
+
+
+log: Final = logging.getLogger("web")
 
 
 class GateSettings(Protocol):
@@ -56,6 +60,8 @@ class Gate:
         self._rules = Rules(self.clock, Rate.per_second(rate, max(rate * BURST, 1.0)), self._left)
         self._formats = V1Formats(Limits(settings.conf.max_message, rate), settings.ping_interval)
         self._heartbeat = Heartbeat(settings.ping_interval, self.clock)
+        self._token_deadline = settings.conf.token_deadline
+        self._ended: dict[str | None, float] = {}  # logins that have ended, for as long as a token of theirs may live
         self._guests: dict[WebSocketConn, tuple[Member, Ticket]] = {}
 
     def __len__(self) -> int:
@@ -71,6 +77,10 @@ class Gate:
             conn = PlainConn(socket, self._rules)
         self._guests[conn] = member, ticket
         self._heartbeat.add(conn)
+        if self.has_ended(member.grant.session):
+            member.cancel()
+            conn.close(*LOGGED_OUT)
+            return
         try:
             if self.draining:
                 raise ServerClosed
@@ -80,13 +90,20 @@ class Gate:
             conn.close(*restart(_spread(1)))
             self._left(conn)
 
+    def has_ended(self, session: str | None) -> bool:
+        """Whether that login has ended lately."""
+        return session in self._ended
+
     def turn_away(self, member: Member, ticket: Ticket) -> None:
         """There will be no socket after all: give back what was taken for it.  Never yields."""
         member.cancel()
         self.census.leave(ticket)
 
     def close_session(self, session: str) -> None:
-        """End the connections of a login that has ended.  Never yields."""
+        """End the connections of a login that has ended, and let none in by its unspent tokens.  Never yields."""
+        now = self.clock.monotonic()
+        self._ended = {ended: until for ended, until in self._ended.items() if until > now}
+        self._ended[session] = now + self._token_deadline
         for conn, (member, _) in list(self._guests.items()):
             if member.grant.session == session:
                 conn.close(*LOGGED_OUT)
@@ -97,11 +114,20 @@ class Gate:
         for conn, (member, _) in list(self._guests.items()):
             who = member.username, member.grant.channel
             if who not in known:
-                known[who] = rights_of(*who)
+                known[who] = self._ask(rights_of, who, member.rights)
                 gevent.sleep(0)
             member.rights = known[who]
             if "join" not in member.rights:
                 conn.close(*NOT_ALLOWED)
+
+    def _ask(
+        self, rights_of: Callable[[str, str], frozenset[str]], who: tuple[str, str], had: frozenset[str]
+    ) -> frozenset[str]:
+        try:
+            return rights_of(*who)
+        except Exception:
+            log.exception("authorize() failed; this user keeps what it had")
+            return had
 
     def hush(self) -> None:
         """Let nobody in and hear nobody out: what was said is still answered.  Never yields."""

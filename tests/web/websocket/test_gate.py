@@ -251,6 +251,33 @@ def test_only_the_login_that_ended_is_ended(house: House) -> None:
     assert [socket.closing for socket in sockets] == [LOGGED_OUT, None, None]
 
 
+def test_a_login_that_has_ended_lets_nobody_in_until_its_tokens_are_too_old(house: House) -> None:
+    house.gate.close_session("1")
+    late = house.enter(session="1")
+
+    assert late.closing == LOGGED_OUT
+    assert house.counted == (0, 0)
+    assert house.gate.has_ended("1")
+    house.clock.advance(house.gate._token_deadline + 1)
+    house.gate.close_session("2")
+    assert not house.gate.has_ended("1")
+    assert not house.gate.has_ended(None)
+
+
+def test_one_answer_that_fails_keeps_nobody_else_from_being_asked(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    ann, bob = house.enter("ann"), house.enter("bob")
+
+    def rights(username: str, channel: str) -> frozenset[str]:
+        if username == "ann":
+            raise RuntimeError("no answer")
+        return frozenset()
+
+    house.gate.review(rights)
+
+    assert (ann.closing, bob.closing) == (None, NOT_ALLOWED)
+    assert "authorize() failed" in caplog.text
+
+
 def test_limits_hold_again_once_somebody_has_left(make_house: MakeHouse) -> None:
     house = make_house(CONNECTIONS=2)
     first, _ = house.enter("ann"), house.enter("bob")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.people import Person, Place
+from tests.live.people import OneThread, Person, Place
 from tests.live.servers import Server, gunicorn
 
 
@@ -37,3 +37,4 @@ def _deadline_for_sockets() -> Iterator[None]:
     socket.setdefaulttimeout(20.0)
     yield
     socket.setdefaulttimeout(before)
+    OneThread.close_all()

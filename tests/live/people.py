@@ -1,21 +1,73 @@
 """Users of a running site: they register and log in over HTTP, and chat over an independent client."""
 
+import asyncio
 import http.client
 import json
 import re
 import socket
 import ssl
+from collections.abc import Awaitable
 from contextlib import suppress
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
+from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 PASSWORD = "correct horse battery"
 PATIENCE = 10.0
 CSRF = re.compile(r'name="csrf_token" (?:type="hidden" )?value="([^"]+)"')
+
+
+class OneThread:
+    """The asyncio client, asked one thing at a time.  The other one reads in a thread of its own, and until Python 3.13 to
+    read and write over TLS in two threads may corrupt the process's memory."""
+
+    opened: ClassVar[list["OneThread"]] = []
+
+    def __init__(self, uri: str, **kwargs: Any) -> None:
+        kwargs.pop("legacy")
+        self._loop = asyncio.new_event_loop()
+        self.opened.append(self)
+        self._socket = self._run(async_connect(uri, max_queue=None, **kwargs))
+
+    @classmethod
+    def close_all(cls) -> None:
+        """After a test."""
+        while cls.opened:
+            cls.opened.pop().end()
+
+    def end(self) -> None:
+        if hasattr(self, "_socket"):
+            self.close()
+        self._run(asyncio.sleep(0))  # transports close in the loop's next turn
+        self._loop.close()
+
+    def _run(self, work: Awaitable[Any]) -> Any:
+        async def bounded() -> Any:
+            return await asyncio.wait_for(work, PATIENCE)
+
+        return self._loop.run_until_complete(bounded())
+
+    def send(self, text: str) -> None:
+        self._run(self._socket.send(text))
+
+    def recv(self, _timeout: float) -> str:
+        text: str = self._run(self._socket.recv())
+        return text
+
+    def close(self) -> None:
+        self._run(self._socket.close())
+
+    @property
+    def close_code(self) -> int | None:
+        return self._socket.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        return self._socket.close_reason
 
 
 class Answer:
@@ -71,7 +123,7 @@ class Place:
         finally:
             connection.close()
 
-    def websocket(self, path: str, **kwargs: Any) -> ClientConnection:
+    def websocket(self, path: str, **kwargs: Any) -> "ClientConnection | OneThread":
         kwargs = {
             "proxy": None,
             "open_timeout": PATIENCE,
@@ -84,7 +136,7 @@ class Place:
             kwargs.pop("proxy")
             return unix_connect(self.where.removeprefix("unix:"), uri=f"ws://localhost{path}", **kwargs)
         if self._tls:
-            return connect(f"wss://{self.netloc}{path}", ssl=self._tls, **kwargs)
+            return OneThread(f"wss://{self.netloc}{path}", ssl=self._tls, **kwargs)
         return connect(f"ws://{self.netloc}{path}", **kwargs)
 
 
@@ -158,7 +210,7 @@ class Person:
 class Listener:
     """A plain text client."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection | OneThread) -> None:
         self.socket = socket
 
     def say(self, text: str) -> None:

@@ -69,12 +69,12 @@ def _explain(frame: str, exc: Exception) -> BadRequest:
         return BadRequest("the field type is missing, or no string", id)
     if head.type not in ("publish", "pong"):
         return BadRequest("the type is unknown", id)
-    return BadRequest(_without_values(str(exc)), id)
+    return BadRequest(wrong_field(exc), id)
 
 
-def _without_values(message: str) -> str:
-    """msgspec's own words, which name the field and the wanted type; it quotes values only for tags, told above."""
-    return message.replace("`$.", "`")
+def wrong_field(exc: msgspec.ValidationError) -> str:
+    """Say which field is wrong, and what is wanted, in msgspec's words; it quotes a peer's values only for tags."""
+    return str(exc).replace("`$.", "`")
 
 
 def rfc3339(date: datetime) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from flask import Response, request
 
 from chat.errors import BadRequest, ChatError, Forbidden
+from chat.wire import wrong_field
 from web.answers import answer, refusal
 from web.host import Host
 from web.websocket.handshake import HandshakeError, check_origin
@@ -73,5 +74,5 @@ def body(kind: type[T], host: Host) -> T:
     try:
         return msgspec.json.decode(request.get_data(), type=kind)
     except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
-        why = str(exc).replace("`$.", "`") if isinstance(exc, msgspec.ValidationError) else "the body is no JSON"
+        why = wrong_field(exc) if isinstance(exc, msgspec.ValidationError) else "the body is no JSON"
         raise BadRequest(why) from exc

@@ -1,23 +1,27 @@
 # make run     serve on http://127.0.0.1:8000
 # make test    everything that tests
 # make lint    ruff and mypy
+# make screenshots    the pictures in docs/img
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint browser clean
+.PHONY: run test lint screenshots browser clean
 
 run: $(VENV)/run
 	$(BIN)/gunicorn wsgi:app
 
-test: $(VENV)/dev browser
+test: $(VENV)/dev browser node_modules/.package-lock.json
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+screenshots: $(VENV)/dev browser
+	$(BIN)/python -m tests.live.gallery
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -38,5 +42,10 @@ browser:
 		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
 	fi
 
+# axe-core, for the accessibility tests; without it they fail, and the others run.
+node_modules/.package-lock.json: package.json package-lock.json
+	@if command -v npm >/dev/null; then npm ci --loglevel=error >/dev/null && touch $@; \
+		else echo "The accessibility tests want axe-core: install npm (apt-get install npm), and run make test again."; fi
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -1,120 +1,108 @@
 """SQL away from the hub.
 
 A statement that waits for a disk or a lock must hold up nobody's socket.  SQLite blocks the thread it is called in, so
-all of its work goes through one native thread, over one connection: there is never a second writer to wait for, and no
-lock that gevent has patched is ever shared by two native threads (NullPool has none).  Not the hub's own thread pool: DNS
-lives there.
+all of its work goes through one native thread, over one connection.  PostgreSQL is waited for as gevent waits for any
+socket, over a pool of connections; where gevent has not replaced the sockets, through such a thread too.
 """
 
-import os
-import sqlite3
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from gevent.threadpool import ThreadPool
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.pool import NullPool, StaticPool
-from sqlalchemy.pool.base import ConnectionPoolEntry
 
+from chat import migrations
 from chat.errors import DatabaseUnavailable
+from chat.executor import make_executor
+from chat.migrations import Schema, Standing
+
+__all__ = ["Base", "Database", "Schema", "Standing", "standings", "upgrade"]
 
 T = TypeVar("T")
 
-LOCK_WAIT: Final = 5.0  # seconds for a lock that another process holds: a predecessor that is about to end
-
 
 class Base(DeclarativeBase):
-    """All tables that live in this database."""
+    """All tables of ours; migrations make them."""
 
 
 class Database:
-    """One database; `run` is how everything reaches it.  Opening it creates the tables that are missing.  Blocks.
+    """One database; `run` is how everything reaches it.  Blocks.
 
-    Raises: ValueError for a URL that cannot be used; SQLAlchemy's errors, or OSError, when it cannot be reached.
+    SQLite is upgraded to `schemas` when it is opened.  Others may be shared by several versions of an application: they
+    are only looked at, and `upgrade` is for whoever runs a deployment.
+
+    Raises: DatabaseBehind, DatabaseAhead; ValueError for a URL that cannot be used; SQLAlchemy's errors, OSError or
+    DatabaseUnavailable, when it cannot be reached.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = _parse(url)
-        self._thread = ThreadPool(1)
-        self._is_closed = False
-        engine, error = self._thread.apply(self._try_open)
-        if engine is None:
-            self._thread.kill()
-            raise error or AssertionError("no engine and no error")
-        self._engine = engine
-
-    def _try_open(self) -> tuple[Engine | None, Exception | None]:
+    def __init__(self, url: str, *schemas: Schema) -> None:
+        self._executor = make_executor(url)
         try:
-            return self._open(), None
-        except Exception as exc:
-            return None, exc
-
-    def _open(self) -> Engine:
-        if self._url.get_backend_name() != "sqlite":
-            engine = create_engine(self._url, poolclass=NullPool)
-        else:
-            if self._url.database and self._url.database != ":memory:":
-                _make_private(Path(self._url.database))
-            engine = create_engine(
-                self._url, poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": LOCK_WAIT}
-            )
-            event.listen(engine, "connect", _prepare_sqlite)
-        Base.metadata.create_all(engine)
-        return engine
+            self._executor.do(lambda engine: _prepare(engine, schemas))
+        except BaseException:
+            self._executor.close()
+            raise
 
     def run(self, work: Callable[[Session], T]) -> T:
-        """Return `work(session)`, in one transaction, in the database's own thread.  Blocks.
+        """Return `work(session)`, in one transaction, in the database's own thread or in this greenlet.  Blocks.
 
         Raises: DatabaseUnavailable, and whatever `work` raises; either rolls back.  `work` must not touch greenlets, and
         what it returns must be plain data: its session is closed by then.
         """
-        if self._is_closed:
-            raise DatabaseUnavailable
-        result, error = self._thread.apply(self._work, (work,))
-        if error is not None:
-            raise error
-        return result  # type: ignore[return-value]
-
-    def _work(self, work: Callable[[Session], T]) -> tuple[T | None, Exception | None]:
-        """What is raised in a pool's thread is printed there by gevent, so it is handed over as a value."""
-        try:
-            with Session(self._engine, expire_on_commit=False) as session, session.begin():
-                return work(session), None
-        except (OperationalError, InterfaceError) as exc:
-            unavailable = DatabaseUnavailable()
-            unavailable.__cause__ = exc
-            return None, unavailable
-        except Exception as exc:
-            return None, exc
+        return self._executor.do(lambda engine: _transact(engine, work))
 
     def close(self) -> None:
-        """Finish what runs, and close.  Blocks; idempotent."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._thread.apply(self._engine.dispose)
-            self._thread.kill()
+        """Finish what runs, for two seconds at most, and close.  Blocks; idempotent."""
+        self._executor.close()
 
 
-def _parse(url: str) -> URL:
+def upgrade(url: str, *schemas: Schema) -> list[Standing]:
+    """Bring the database to `schemas`, whole or not at all, and return where they stood.  Blocks.
+
+    Raises: as `Database` does.
+    """
+    return _once(url, lambda engine: _upgrade(engine, schemas))
+
+
+def standings(url: str, *schemas: Schema) -> list[Standing]:
+    """Return where the database stands; nothing changes in it.  Blocks.  Raises: as `Database` does."""
+
+    def look(engine: Engine) -> list[Standing]:
+        with engine.connect() as connection:
+            return migrations.standings(connection, schemas)
+
+    return _once(url, look)
+
+
+def _once(url: str, job: Callable[[Engine], T]) -> T:
+    executor = make_executor(url)
     try:
-        parsed = make_url(url)
-        parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError) as exc:
-        raise ValueError(f"not a database URL that SQLAlchemy knows, such as sqlite:///path/to/file: {exc}") from exc
-    return parsed
+        return executor.do(job)
+    finally:
+        executor.close()
 
 
-def _make_private(path: Path) -> None:
-    """Password hashes are for the owner alone; SQLite gives its other files the mode of this one."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+def _prepare(engine: Engine, schemas: tuple[Schema, ...]) -> None:
+    if engine.dialect.name == "sqlite":
+        _upgrade(engine, schemas)
+    else:
+        with engine.connect() as connection:
+            migrations.check(connection, schemas)
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
-    """WAL lets others read while we write; NORMAL survives kill -9, though not the loss of power."""
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+def _upgrade(engine: Engine, schemas: tuple[Schema, ...]) -> list[Standing]:
+    with engine.begin() as connection:
+        return migrations.upgrade(connection, schemas)
+
+
+def _transact(engine: Engine, work: Callable[[Session], T]) -> T:
+    try:
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            return work(session)
+    except (OperationalError, InterfaceError) as exc:
+        raise DatabaseUnavailable from exc
+    except DBAPIError as exc:
+        if exc.connection_invalidated:
+            raise DatabaseUnavailable from exc
+        raise

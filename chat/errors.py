@@ -229,6 +229,30 @@ class DatabaseUnavailable(ChatError):
     text = "the database cannot be reached; try again"
 
 
+class _UnfitDatabase(ChatError):
+    """Its tables are not those that this version of the code works with."""
+
+    def __init__(self, standings: str = "") -> None:
+        self.standings = standings
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.standings})" if self.standings else self.text
+
+
+class DatabaseBehind(_UnfitDatabase):
+    """The database has to be upgraded first."""
+
+    code = "database_behind"
+    text = "the database is behind"
+
+
+class DatabaseAhead(_UnfitDatabase):
+    """A newer version wrote the database, or something else; nothing was touched."""
+
+    code = "database_ahead"
+    text = "the database is ahead, or has versions that are not known here"
+
+
 class BrokerUnavailable(ChatError):
     """The log cannot be written now.  All or nothing of the batch may have been logged: say it again, with the same id."""
 

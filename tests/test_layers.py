@@ -11,10 +11,13 @@ ROOT = Path(__file__).parent.parent
 # From the bottom.  A file imports from lines above its own here, never from its own line or from lines below.  A package
 # stands for its `__init__.py`; `worker`, `app` and `serve` are programs, on which nothing is built.
 LAYERS = """
+    chat.schema.versions.0001_channels web.schema.versions.0001_accounts
     chat.errors chat.closing chat.config chat.clock chat.event
     chat.names chat.wire chat.format
     chat.conn
-    chat.database chat.inbox chat.crowd chat.restricted chat.hooks
+    chat.engine chat.migrations
+    chat.executor
+    chat.database chat.schema chat.inbox chat.crowd chat.restricted chat.hooks
     chat.tokens.base chat.presence.base chat.registry.base chat.archive.base
     chat.tokens.memory chat.presence.memory chat.registry.memory chat.registry.sql chat.archive.memory
     chat.tokens chat.presence chat.registry chat.archive
@@ -39,7 +42,7 @@ LAYERS = """
     web.websocket.compat web.websocket.gate
     web.websocket.handler
     web.websocket web.websocket.worker web.serve
-    web.settings
+    web.settings web.commands web.schema
     web.throttle web.answers
     web.passwords
     web.accounts

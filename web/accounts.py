@@ -51,7 +51,7 @@ class WrongLogin(ChatError):
 class AccountRow(Base):
     """One registered user."""
 
-    __tablename__ = "accounts"
+    __tablename__ = "chat_accounts"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     username: Mapped[str]

@@ -24,6 +24,7 @@ from web.passwords import Passwords
 from web.routes.health import make_health
 from web.routes.login import RETRY_AFTER, make_login
 from web.routes.page import harden
+from web.schema import ACCOUNTS
 from web.settings import Settings, secret_key
 
 MAX_BODY: Final = 64 * 1024  # the longest form is a name and a password of 1024 characters
@@ -56,6 +57,7 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
     app.config.update(config or {})
     CSRFProtect(app)
     chat = Chat(app)
+    chat.schemas.append(ACCOUNTS)
     _configure(app, chat.settings)
     accounts = app.extensions["accounts"] = Accounts(lambda: chat.database, Passwords())
     _add_login_manager(app, accounts)

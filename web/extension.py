@@ -20,13 +20,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chat.broker import MemoryBroker
 from chat.closing import SERVER_CLOSED
-from chat.database import Database
-from chat.errors import InvalidUser, ServerClosed
+from chat.database import Database, Schema
+from chat.errors import DatabaseAhead, DatabaseBehind, DatabaseUnavailable, InvalidUser, ServerClosed
 from chat.member import ACTIONS, EVERYBODY
 from chat.names import check_username
 from chat.registry.sql import SqlRegistry
+from chat.schema import CHAT
 from chat.server import ChatServer
 from web import settings as configuration
+from web.commands import make_commands
 from web.routes.channels import add_channels
 from web.routes.page import add_page
 from web.routes.socket import add_socket
@@ -52,9 +54,9 @@ Authorize = Callable[[str, str, str], bool]
 class _Running:
     """What exists only in a process that serves."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, schemas: list[Schema]) -> None:
         self.pid = os.getpid()
-        self.database = Database(configuration.database_url(settings))
+        self.database = Database(configuration.database_url(settings), *schemas)
         self.gate = Gate(settings)
         self.tokens = Throttle(TOKENS, self.gate.clock)
         self.channels = Throttle(CHANNELS, self.gate.clock)
@@ -99,12 +101,14 @@ class Chat:
         self.settings = configuration.load_here(app.config, app.instance_path, **conf)
         self._identify = identify or _flask_login
         self._authorize = authorize
+        self.schemas: list[Schema] = [CHAT]  # what is to be in the database; an application may add tables of its own
         self._running: _Running | None = None
         self._is_drained = False
         self._starting = RLock()
         app.extensions["chat"] = self
         app.register_blueprint(self._blueprint(), url_prefix=url_prefix)
         self._exempt_from_csrf()
+        app.cli.add_command(make_commands(lambda: configuration.database_url(self.settings), self.schemas))
         serving.register(self)
 
     def _blueprint(self) -> Blueprint:
@@ -184,8 +188,13 @@ class Chat:
                 return
             self._exempt_from_csrf()
             try:
-                self._running = _Running(self.settings)
-            except (ValueError, SQLAlchemyError, OSError) as exc:
+                self._running = _Running(self.settings, self.schemas)
+            except DatabaseBehind as exc:
+                command = "flask --app yourmodule chat upgrade"
+                raise SettingError(f"CHAT_DATABASE_URL: {exc}; run: {command}") from exc
+            except DatabaseAhead as exc:
+                raise SettingError(f"CHAT_DATABASE_URL: {exc}; run the version that wrote it, or a newer one") from exc
+            except (ValueError, SQLAlchemyError, OSError, DatabaseUnavailable) as exc:
                 raise SettingError(f"CHAT_DATABASE_URL: this database cannot be used: {exc}") from exc
             if self._authorize is not None:
                 self._reviewer = gevent.spawn(self._review)

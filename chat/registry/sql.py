@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Index, delete, select, update
+from sqlalchemy import BigInteger, DateTime, Index, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -14,24 +14,25 @@ from chat.registry.base import ChannelRecord, Registry, new_epoch
 class ChannelRow(Base):
     """One channel, open or ended.  Of the rows of one name at most one is open."""
 
-    __tablename__ = "channels"
+    __tablename__ = "chat_channels"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(index=True)
+    name: Mapped[str]
     epoch: Mapped[str]
-    last_offset: Mapped[int] = mapped_column(default=0)
+    last_offset: Mapped[int] = mapped_column(BigInteger, default=0)
     taken: Mapped[bool] = mapped_column(default=True)
     created_by: Mapped[str] = mapped_column(default="")
-    created_at: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC))
-    closed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=lambda: datetime.now(UTC))
+    closed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 IS_OPEN = ChannelRow.closed_at.is_(None)
-Index("one_open_channel_a_name", ChannelRow.name, unique=True, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
+Index("chat_channels_name", ChannelRow.name)
+Index("chat_channels_open", ChannelRow.name, unique=True, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
 
 
 class SqlRegistry(Registry):
-    """Each call is one transaction in the database's own thread."""
+    """Each call is one transaction."""
 
     lasting = True
 
@@ -78,7 +79,7 @@ def _add(session: Session, row: ChannelRow) -> ChannelRecord:
 
 
 def _take(session: Session, name: str) -> ChannelRecord | None:
-    row = session.scalar(select(ChannelRow).where(ChannelRow.name == name, IS_OPEN))
+    row = session.scalar(select(ChannelRow).where(ChannelRow.name == name, IS_OPEN).with_for_update())
     if row is None:
         return None
     if row.taken:

@@ -10,6 +10,7 @@ import pytest
 
 from chat import ChatChannel, ChatServer, ServerConf
 from chat.database import Database
+from chat.schema import CHAT
 from chat.testing import TurnedClock
 from tests.chat.steps import our_greenlets
 
@@ -90,6 +91,6 @@ def lobby(server) -> ChatChannel:
 
 @pytest.fixture
 def database(tmp_path, nothing_left_behind) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/chat.db")
+    database = Database(f"sqlite:///{tmp_path}/chat.db", CHAT)
     yield database
     database.close()

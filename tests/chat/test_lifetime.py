@@ -18,6 +18,7 @@ from chat.event import Message, Welcome
 from chat.member import Resume
 from chat.registry import MemoryRegistry
 from chat.registry.sql import SqlRegistry
+from chat.schema import CHAT
 from chat.tokens import Grant
 from tests.chat.fakes import DirectFake, EventFormat, GatedArchive
 from tests.chat.steps import enter, enter_directly, leave, wait_until
@@ -209,7 +210,7 @@ def start(databases, make_server, path):  # in this order: databases are closed 
     """Start a server as a process would, on the one file."""
 
     def start_server(**backends: object) -> ChatServer:
-        databases.append(Database(path))
+        databases.append(Database(path, CHAT))
         return make_server(backends={"registry": SqlRegistry(databases[-1]), **backends})
 
     return start_server

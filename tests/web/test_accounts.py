@@ -10,6 +10,7 @@ from chat.database import Database
 from chat.errors import InvalidUser
 from web.accounts import TRIES, Accounts, NameTaken, WrongLogin
 from web.passwords import HASHER, NOBODY, THREADS, WAITING, Passwords, TooManyLogins, WeakPassword
+from web.schema import ACCOUNTS
 
 GOOD = "correct horse"
 
@@ -23,7 +24,7 @@ def passwords() -> Iterator[Passwords]:
 
 @pytest.fixture
 def accounts(passwords: Passwords) -> Iterator[Accounts]:
-    database = Database("sqlite:///:memory:")
+    database = Database("sqlite:///:memory:", ACCOUNTS)
     yield Accounts(lambda: database, passwords)
     database.close()
 

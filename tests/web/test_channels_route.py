@@ -309,7 +309,7 @@ def test_what_is_refused_for_its_form_does_not_count(client: FlaskClient) -> Non
 
 
 def test_without_its_database_it_says_that_one_should_try_again(app: Flask, client: FlaskClient) -> None:
-    app.extensions["chat"].database.run(lambda session: session.execute(text("DROP TABLE channels")) and None)
+    app.extensions["chat"].database.run(lambda session: session.execute(text("DROP TABLE chat_channels")) and None)
 
     for response in (client.get("/chat/channels", headers=ANN), create(client, "lobby")):
         assert said(response) == (503, error("database_unavailable", "the database cannot be reached; try again"))

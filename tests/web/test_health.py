@@ -71,7 +71,7 @@ def test_a_process_that_has_seen_everybody_off_is_not_ready_again(site: Flask, c
 
 
 def test_a_process_without_its_database_lives_but_is_not_ready(site: Flask, client: FlaskClient) -> None:
-    site.extensions["chat"].database.run(lambda session: session.execute(text("DROP TABLE channels")) and None)
+    site.extensions["chat"].database.run(lambda session: session.execute(text("DROP TABLE chat_channels")) and None)
 
     assert client.get("/readyz").status_code == 503
     assert client.get("/healthz").status_code == 200

@@ -380,7 +380,7 @@ def test_a_house_that_sees_everybody_off_lets_nobody_in_and_spends_no_token(hous
 
 def test_a_database_that_fails_meanwhile_costs_no_place(house: House) -> None:
     token = house.token(channel="attic")
-    house.chat.database.run(lambda session: session.execute(text("DROP TABLE channels")) and None)
+    house.chat.database.run(lambda session: session.execute(text("DROP TABLE chat_channels")) and None)
 
     answer, _ = house.ask(token)
 

@@ -190,7 +190,7 @@ def test_guessing_names_of_channels_counts_too(client: FlaskClient) -> None:
 
 
 def test_without_its_database_it_says_that_one_should_try_again(app: Flask, client: FlaskClient) -> None:
-    app.extensions["chat"].database.run(lambda session: session.execute(text("DROP TABLE channels")) and None)
+    app.extensions["chat"].database.run(lambda session: session.execute(text("DROP TABLE chat_channels")) and None)
 
     response = ask(client, "attic")
 

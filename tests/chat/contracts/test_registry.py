@@ -10,11 +10,12 @@ from chat.database import Database
 from chat.errors import DuplicatedChannel, IdleChannel, InvalidChannel
 from chat.registry import ChannelRecord, MemoryRegistry, Registry
 from chat.registry.sql import SqlRegistry
+from chat.schema import CHAT
 from tests.chat.steps import never_yields
 
 NEVER_YIELDS = ["memory"]
 LASTING = ["sqlite"]
-COLUMNS = text("SELECT name, closed_at FROM channels")
+COLUMNS = text("SELECT name, closed_at FROM chat_channels")
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -299,7 +300,7 @@ def file(tmp_path, nothing_left_behind) -> Iterator[list[Database]]:
 @pytest.fixture
 def reopen(backend, file, tmp_path):
     def open_registry() -> SqlRegistry:
-        file.append(Database(f"sqlite:///{tmp_path}/chat.db"))
+        file.append(Database(f"sqlite:///{tmp_path}/chat.db", CHAT))
         return SqlRegistry(file[-1])
 
     return open_registry
@@ -364,5 +365,5 @@ class TestLasting:
 
 def rows(database: Database) -> list[tuple[object, ...]]:
     return database.run(
-        lambda session: [tuple(row) for row in session.execute(text("SELECT name, closed_at FROM channels"))]
+        lambda session: [tuple(row) for row in session.execute(text("SELECT name, closed_at FROM chat_channels"))]
     )

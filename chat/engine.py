@@ -1,0 +1,132 @@
+"""Engines: from a URL to what SQLAlchemy works on, with the settings that each kind of database needs here."""
+
+import os
+import sqlite3
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, cast
+
+from gevent.monkey import is_module_patched
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+from sqlalchemy.pool.base import ConnectionPoolEntry
+
+LOCK_WAIT: Final = 5.0  # seconds for a lock that another process holds: a predecessor that is about to end
+POOL_WAIT: Final = 5.0  # seconds for a connection, when all are in use
+CANCEL_WAIT: Final = 1.0  # seconds for telling the server that nobody waits for a statement any more
+
+POSTGRESQL: Final = "postgresql+psycopg"
+SAME: Final = ("postgresql", "postgres", POSTGRESQL)
+# libpq's, where the URL says nothing: a server that has vanished without a word is noticed within half a minute, rather
+# than after the two hours of the kernel.
+POSTGRESQL_DEFAULTS: Final = {
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds
+}
+
+
+def parse(url: str) -> URL:
+    """Read the URL.  Raises: ValueError, without the URL in it, for it may hold a password."""
+    wanted = "not a database URL that SQLAlchemy knows, such as sqlite:///path/to/file or postgresql://user@host/name"
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in SAME:
+            parsed = parsed.set(drivername=POSTGRESQL)
+        parsed.get_dialect()
+    except NoSuchModuleError as exc:
+        raise ValueError(f"{wanted}: {exc}") from exc
+    except (ArgumentError, ValueError):  # a port that is no number, perhaps half of a password
+        raise ValueError(wanted) from None
+    return parsed
+
+
+def is_cooperative(url: URL) -> bool:
+    """Whether waiting for this database leaves their turn to other greenlets: psycopg, where gevent has replaced what it
+    waits with, and what the pool waits with."""
+    return url.drivername == POSTGRESQL and all(map(is_module_patched, ("select", "socket", "threading")))
+
+
+def make_engine(url: URL, connections: int = 1) -> Engine:
+    """Make the engine, with at most so many connections where there is a pool.
+
+    Raises: ValueError for a driver that cannot be used; OSError for a file that cannot be opened.
+    """
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    if url.drivername == POSTGRESQL:
+        return _postgresql(url, connections)
+    return create_engine(url, poolclass=NullPool, hide_parameters=True)
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        _make_private(Path(url.database))
+    engine = create_engine(
+        url,
+        poolclass=StaticPool,
+        hide_parameters=True,
+        connect_args={"check_same_thread": False, "timeout": LOCK_WAIT, "isolation_level": None},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _make_private(path: Path) -> None:
+    """Password hashes are for the owner alone; SQLite gives its other files the mode of this one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+    """WAL lets others read while we write; NORMAL survives kill -9, though not the loss of power."""
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """The driver's own transactions, switched off by isolation_level, leave out what changes tables.  IMMEDIATE, because
+    one that reads first fails without waiting when it writes after somebody else has."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _postgresql(url: URL, connections: int) -> Engine:
+    if find_spec("psycopg") is None:
+        raise ValueError('PostgreSQL needs a driver; run: pip install "psycopg[binary]"')
+    try:
+        from psycopg import waiting
+    except ImportError as exc:
+        raise ValueError(f'psycopg cannot be loaded; run: pip install "psycopg[binary]" ({exc})') from exc
+    if is_cooperative(url) and waiting.wait is getattr(waiting, "wait_c", None):
+        raise ValueError(
+            "psycopg was imported before gevent replaced `select`, and would hold up everybody; "
+            "call gevent.monkey.patch_all() first, or leave that to the worker"
+        )
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={name: value for name, value in POSTGRESQL_DEFAULTS.items() if name not in url.query},
+    )
+    event.listen(engine, "invalidate", _cancel)
+    return engine
+
+
+def _cancel(connection: DBAPIConnection, _record: ConnectionPoolEntry, exc: BaseException | None) -> None:
+    """A server works on for those that have hung up: a statement that was left at its deadline has to be ended there."""
+    import psycopg
+
+    if exc is not None and not isinstance(exc, Exception):
+        with suppress(psycopg.Error):
+            cast("psycopg.Connection[object]", connection).cancel_safe(timeout=CANCEL_WAIT)

@@ -118,7 +118,7 @@ class ChatChannel:
 
     def get_users(self) -> list[str]:
         """Who is here, sorted."""
-        return self._presence.users(self._record.key)
+        return [user.username for user in self._presence.users(self._record.key)]
 
     def count(self) -> int:
         """How many users are here."""

@@ -6,40 +6,45 @@ a size they are collected, and told together, at most every quarter of a second.
 
 from typing import Final
 
+from chat.event import User
+
 LARGE: Final = 100  # users; above it joins and leaves are folded
 PERIOD: Final = 0.25  # seconds between two folded notices
 LISTED: Final = 100  # names in one notice, and in one welcome; the count is always true
 
 
 class Crowd:
-    """Who came and went since the last notice.  Somebody who did both is not mentioned."""
+    """Who came, went or changed their name since the last notice.  Who is as before is not mentioned."""
 
-    __slots__ = ("_joined", "_left")
+    __slots__ = ("_changes",)
 
     def __init__(self) -> None:
-        self._joined: dict[str, None] = {}
-        self._left: dict[str, None] = {}
+        self._changes: dict[str, tuple[User | None, User | None]] = {}  # username: as last told, as it is now
 
     def __bool__(self) -> bool:
-        return bool(self._joined or self._left)
+        return bool(self._changes)
 
-    def join(self, username: str) -> None:
+    def join(self, user: User) -> None:
         """Somebody came."""
-        if username in self._left:
-            del self._left[username]
-        else:
-            self._joined[username] = None
+        self._change(user.username, None, user)
 
-    def leave(self, username: str) -> None:
+    def rename(self, before: User, user: User) -> None:
+        """Somebody who is here has another display name."""
+        self._change(user.username, before, user)
+
+    def leave(self, user: User) -> None:
         """Somebody went."""
-        if username in self._joined:
-            del self._joined[username]
-        else:
-            self._left[username] = None
+        self._change(user.username, user, None)
 
-    def take(self) -> tuple[list[str], list[str]]:
-        """Return who came and who went, and begin anew."""
-        joined, left = list(self._joined), list(self._left)
-        self._joined.clear()
-        self._left.clear()
-        return joined, left
+    def _change(self, username: str, before: User | None, now: User | None) -> None:
+        told, _ = self._changes.pop(username, (before, None))
+        if told != now:
+            self._changes[username] = told, now
+
+    def take(self) -> tuple[list[User], list[User], list[str]]:
+        """Return who came, who has another name and who went, and begin anew."""
+        changes, self._changes = self._changes, {}
+        joined = [now for told, now in changes.values() if now and not told]
+        renamed = [now for told, now in changes.values() if now and told]
+        left = [username for username, (_, now) in changes.items() if not now]
+        return joined, renamed, left

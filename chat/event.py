@@ -11,6 +11,13 @@ from typing import TypeAlias
 from msgspec import Struct
 
 
+class User(Struct, gc=False, frozen=True):
+    """A user as all members of a channel see them."""
+
+    username: str
+    name: str = ""  # for display; "" when there is none
+
+
 class Message(Struct, gc=False, tag="message"):
     """Said to everybody.  `sender` "" is the system."""
 
@@ -34,9 +41,9 @@ class Whisper(Struct, gc=False, tag="whisper"):
 
 
 class Joined(Struct, gc=False, tag="joined"):
-    """A user has entered, with the first of perhaps several connections."""
+    """A user has entered, with the first of perhaps several connections; or is still here, and has another display name."""
 
-    user: str
+    user: User
     date: datetime
     text: str = ""  # for plain clients; "" when a hook speaks in its place
     rendered: bool = False
@@ -45,7 +52,7 @@ class Joined(Struct, gc=False, tag="joined"):
 class Left(Struct, gc=False, tag="left"):
     """A user has gone, with the last connection."""
 
-    user: str
+    username: str
     date: datetime
     text: str = ""
     rendered: bool = False
@@ -54,8 +61,8 @@ class Left(Struct, gc=False, tag="left"):
 class Presence(Struct, gc=False, tag="presence"):
     """Many joins and leaves of a large room, folded.  The lists may be cut; `count` is true."""
 
-    joined: tuple[str, ...]
-    left: tuple[str, ...]
+    joined: tuple[User, ...]
+    left: tuple[str, ...]  # usernames
     count: int
     date: datetime
     text: str = ""
@@ -65,8 +72,8 @@ class Presence(Struct, gc=False, tag="presence"):
 class Welcome(Struct, gc=False):
     """The first thing a new connection hears; `offset` is the last event before the join."""
 
-    user: str
-    users: tuple[str, ...]
+    user: User
+    users: tuple[User, ...]
     count: int
     epoch: str
     offset: int

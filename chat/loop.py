@@ -19,7 +19,7 @@ from chat.closing import CHANNEL_CLOSED, INTERNAL, Closing
 from chat.config import ServerConf
 from chat.crowd import LISTED
 from chat.errors import BrokerUnavailable, ChannelClosed, ChatError, IdleChannel, UserNotHere
-from chat.event import Message, Welcome, Whisper
+from chat.event import Message, User, Welcome, Whisper
 from chat.fanout import Arrival, Fanout
 from chat.hooks import Hooks
 from chat.inbox import Inbox
@@ -206,7 +206,7 @@ class ChannelLoop:
     def _do_join(self, member: Member, listed: "AsyncResult[None] | None") -> None:
         try:
             self._try(Outgoing.publish, self.out)  # what was said before it came is not for its ears
-            first = member.state is State.JOINING and self._list(member)  # it may have gone by now
+            before = self._list(member) if member.state is State.JOINING else member.user  # it may have gone by now
         except Exception as exc:
             if listed is None:
                 member.drop(INTERNAL)
@@ -215,24 +215,26 @@ class ChannelLoop:
             raise
         if listed is not None:
             listed.set(None)
-        if first:
-            self.out.add(self._notices.joined(member.username))
+        if before is None:
+            self.out.add(self._notices.joined(member.user))
             self._notices.call_connected(member.username)
+        elif before != member.user:
+            self.out.add(self._notices.renamed(before, member.user))
 
-    def _list(self, member: Member) -> bool:
-        """Let the member hear all from here on; return whether nobody of its name was here."""
+    def _list(self, member: Member) -> User | None:
+        """Let the member hear all from here on; return how its user was listed until now, None if not."""
         key = self._key
-        first = self._presence.confirm(key, member.username, member.id)
+        before = self._presence.confirm(key, member.user, member.id)
         self._active = self._clock.monotonic()
         missed = self._missed(member)
         users = tuple(self._presence.users(key, LISTED))
         welcome = Welcome(
-            member.username, users, self._presence.count(key), self._record.epoch, 0, recovered=missed is not None
+            member.user, users, self._presence.count(key), self._record.epoch, 0, recovered=missed is not None
         )
         self.fanout.put(Arrival(member, welcome, missed or ()))
         if self._conf.debug_log:
             self._log.debug("user %r is in channel %r", member.username, self._record.name)
-        return first
+        return before
 
     def _missed(self, member: Member) -> list[Message] | None:
         """What was said since a returning client stopped; None when that cannot be told, or it does not return."""
@@ -249,14 +251,14 @@ class ChannelLoop:
     def _do_leave(self, member: Member) -> None:
         if member.state is not State.LEAVING:  # it was announced already
             return
-        if self.forget(member):
+        if user := self.forget(member):
             self._active = self._clock.monotonic()
             if not self.ended:
-                self.out.add(self._notices.left(member.username))
+                self.out.add(self._notices.left(user))
             self._notices.call_disconnected(member.username)
 
-    def forget(self, member: Member) -> bool:
-        """Let the member go; return whether its user was listed and is so no more."""
+    def forget(self, member: Member) -> User | None:
+        """Let the member go; return its user if they were listed and are so no more."""
         gone = self._presence.release(self._key, member.username, member.id)
         self.members.pop(member.id, None)
         member.step(Step.ANNOUNCED)

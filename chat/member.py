@@ -9,6 +9,7 @@ from gevent.event import Event as Flag
 from chat.closing import GONE, INTERNAL, Closing
 from chat.conn import DirectConn
 from chat.errors import ChannelClosed
+from chat.event import User
 from chat.tokens import Grant
 from chat.wire import Request
 
@@ -98,6 +99,11 @@ class Member:
         self.queued = 0  # its messages in the channel's inbox
         self._home = home
         self._ended: Flag | None = None
+
+    @property
+    def user(self) -> User:
+        """The user as other members see them."""
+        return self.grant.user
 
     @property
     def username(self) -> str:

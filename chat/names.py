@@ -13,10 +13,19 @@ FORBIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 def check_username(name: object) -> str:
     """Return `name` in NFC.  Raises: InvalidUser."""
+    return _check_user(name, "name")
+
+
+def check_display_name(name: object) -> str:
+    """Return `name` in NFC.  Its characters and length are those of usernames.  Raises: InvalidUser."""
+    return _check_user(name, "display name")
+
+
+def _check_user(name: object, noun: str) -> str:
     if not isinstance(name, str):
-        raise InvalidUser(why=f"has no name: a string is wanted, not {type(name).__name__}")
+        raise InvalidUser(why=f"has no {noun}: a string is wanted, not {type(name).__name__}")
     normal = _normal(name)
-    if why := _fault(normal):
+    if why := _fault(normal, noun):
         raise InvalidUser(name[:MAX_RAW], why)
     return normal
 
@@ -37,16 +46,16 @@ def _normal(name: str) -> str:
     return name if len(name) > MAX_RAW else normalize("NFC", name)
 
 
-def _fault(name: str) -> str:
+def _fault(name: str, noun: str = "name") -> str:
     if not name:
-        return "has an empty name"
+        return f"has an empty {noun}"
     if len(name) > MAX_NAME:
-        return f"has a name of {len(name)} characters, at most {MAX_NAME} are allowed"
+        return f"has a {noun} of {len(name)} characters, at most {MAX_NAME} are allowed"
     if name != name.strip():
-        return "has white space at the start or end of its name"
+        return f"has white space at the start or end of its {noun}"
     for char in name:
         if category(char) in FORBIDDEN:
-            return f"has the character U+{ord(char):04X} in its name, which is not allowed"
+            return f"has the character U+{ord(char):04X} in its {noun}, which is not allowed"
     return ""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from chat.clock import Clock
 from chat.crowd import LARGE, LISTED, PERIOD, Crowd
 from chat.errors import HookFailed
-from chat.event import Joined, Left, Presence
+from chat.event import Joined, Left, Presence, User
 from chat.hooks import Hooks
 from chat.restricted import RestrictedChatChannel, Speech
 
@@ -27,33 +27,41 @@ class Notices:
         self._fold_is_due = False
         self._crowd = Crowd()
 
-    def joined(self, username: str) -> Joined | None:
+    def joined(self, user: User) -> Joined | None:
         """What to publish for a user who came; None when it is folded."""
         if self._is_crowded():
-            self._crowd.join(username)
+            self._crowd.join(user)
             self._fold_later()
             return None
-        line = "" if self._hooks.greets else self._line(f"{username} entered {self._channel.name}!")
-        return Joined(username, self._clock.now(), line, self._hooks.encodes)
+        line = "" if self._hooks.greets else self._line(f"{user.username} entered {self._channel.name}!")
+        return Joined(user, self._clock.now(), line, self._hooks.encodes)
 
-    def left(self, username: str) -> Left | None:
+    def renamed(self, before: User, user: User) -> Joined | None:
+        """What to publish for a user who is here and has another display name, which plain clients do not see."""
+        if self._is_crowded():
+            self._crowd.rename(before, user)
+            self._fold_later()
+            return None
+        return Joined(user, self._clock.now())
+
+    def left(self, user: User) -> Left | None:
         """What to publish for a user who went; None when it is folded."""
         if self._is_crowded():
-            self._crowd.leave(username)
+            self._crowd.leave(user)
             self._fold_later()
             return None
-        line = "" if self._hooks.waves else self._line(f"{username} exited {self._channel.name}...")
-        return Left(username, self._clock.now(), line, self._hooks.encodes)
+        line = "" if self._hooks.waves else self._line(f"{user.username} exited {self._channel.name}...")
+        return Left(user.username, self._clock.now(), line, self._hooks.encodes)
 
     def folded(self) -> Presence | None:
-        """What to publish when `fold` was called; None when all who came went again."""
+        """What to publish when `fold` was called; None when all is as before."""
         self._fold_is_due = False
         if not self._crowd:
             return None
-        joined, left = self._crowd.take()
+        joined, renamed, left = self._crowd.take()
         count = self._count()
         line = self._line(self._summary(len(joined), len(left), count))
-        names = tuple(joined[:LISTED]), tuple(left[:LISTED])
+        names = tuple([*joined, *renamed][:LISTED]), tuple(left[:LISTED])
         return Presence(*names, count, self._clock.now(), line, self._hooks.encodes)
 
     def call_connected(self, username: str) -> None:

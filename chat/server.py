@@ -16,7 +16,7 @@ from chat.config import ServerConf
 from chat.conn import Conn, as_direct
 from chat.errors import IdleChannel, ServerClosed
 from chat.member import EVERYBODY, Member
-from chat.names import check_channel_name, check_username
+from chat.names import check_channel_name, check_display_name, check_username
 from chat.presence import MemoryPresence, Presence
 from chat.registry import ChannelRecord, MemoryRegistry, Registry
 from chat.tokens import Grant, MemoryTokens, Tokens
@@ -73,10 +73,13 @@ class ChatServer:
     ) -> str:
         """Return 64 hexadecimal digits that let `username` into `channel` once, for `token_deadline` seconds.
 
-        `session` and `data` ride to the member.  Whether the channel exists is asked at connect.
+        `session` and `data` ride to the member.  `data["name"]`, if it is there, is the display name, and all members of
+        the channel see it; the rest of `data` goes to nobody.  Whether the channel exists is asked at connect.
         Raises: InvalidUser, InvalidChannel (for the names).
         """
         self._check_open()
+        if data is not None and "name" in data:
+            data = data | {"name": check_display_name(data["name"])}
         return self._tokens.issue(check_username(username), check_channel_name(channel), session=session, data=data)
 
     def create_channel(self, name: str, *, created_by: str = "") -> ChatChannel:

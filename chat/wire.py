@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from chat.errors import BadRequest
-from chat.event import Ack, Event, Joined, Left, Message, Presence, Refusal, Welcome, Whisper
+from chat.event import Ack, Event, Joined, Left, Message, Presence, Refusal, User, Welcome, Whisper
 
 SUBPROTOCOL: Final = "chat.v1"
 
@@ -115,11 +115,11 @@ class Dialect:
             case Whisper(sender, to, text, date, id):
                 return _Whisper(channel, id or None, sender, to, text, rfc3339(date))
             case Joined(user):
-                return _Joined(channel, _User(user))
-            case Left(user):
-                return _Left(channel, _User(user))
+                return _Joined(channel, _user(user))
+            case Left(username):
+                return _Left(channel, _User(username))
             case Presence(joined, left, count):
-                return _Presence(channel, _users(joined), _users(left), count)
+                return _Presence(channel, _users(joined), [_User(username) for username in left], count)
             case Refusal(id, code, message, retry):
                 return _Error(code, message, retry, channel or None, id or None)
             case Welcome():
@@ -128,7 +128,7 @@ class Dialect:
     def _welcome(self, event: Welcome) -> Struct:
         return _Welcome(
             self._channel,
-            _User(event.user),
+            _user(event.user),
             _users(event.users),
             event.count,
             event.epoch,
@@ -144,12 +144,17 @@ def ping() -> bytes:
     return b'{"type":"ping"}'
 
 
-class _User(Struct, gc=False):
+class _User(Struct, gc=False, omit_defaults=True):
     user: str
+    name: str = ""
 
 
-def _users(names: tuple[str, ...]) -> list[_User]:
-    return [_User(name) for name in names]
+def _user(user: User) -> _User:
+    return _User(user.username, user.name)
+
+
+def _users(users: tuple[User, ...]) -> list[_User]:
+    return [_user(user) for user in users]
 
 
 class _Out(Struct, gc=False, omit_defaults=True, tag_field="type", rename={"sender": "from"}):

@@ -3,11 +3,14 @@
 A name is reserved before the upgrade, so that a taken one can still be refused as plain HTTP; confirmed when the channel
 lists the user; released when the channel has announced that the user left.  In between, `abandon` frees the name for the
 next one at once, because a user who lost the network comes back sooner than the channel gets round to saying so.
+
+Display names are kept here because whoever comes later must be told them too, whichever process the user is connected to.
 """
 
 from abc import ABC, abstractmethod
 
 from chat.config import DuplicateUser
+from chat.event import User
 
 
 class Presence(ABC):
@@ -21,20 +24,20 @@ class Presence(ABC):
         """
 
     @abstractmethod
-    def confirm(self, channel: str, username: str, member: str) -> bool:
-        """List the user; return whether nobody of that name was listed before.  Blocks."""
+    def confirm(self, channel: str, user: User, member: str) -> User | None:
+        """List the user, by this display name from now on; return how they were listed before, None if not.  Blocks."""
 
     @abstractmethod
     def abandon(self, channel: str, username: str, member: str) -> None:
         """Let the name go, though a listed user stays listed until `release`.  Never yields; idempotent."""
 
     @abstractmethod
-    def release(self, channel: str, username: str, member: str) -> bool:
-        """Forget `member`; return whether the user was listed and is so no more.  Blocks; idempotent."""
+    def release(self, channel: str, username: str, member: str) -> User | None:
+        """Forget `member`; return the user if they were listed and are so no more.  Blocks; idempotent."""
 
     @abstractmethod
-    def users(self, channel: str, limit: int | None = None) -> list[str]:
-        """Who is listed, sorted; or, when they are more than `limit`, any `limit` of them.  Blocks."""
+    def users(self, channel: str, limit: int | None = None) -> list[User]:
+        """Who is listed, sorted by username; or, when they are more than `limit`, any `limit` of them.  Blocks."""
 
     @abstractmethod
     def count(self, channel: str) -> int:

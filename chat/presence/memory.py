@@ -2,9 +2,11 @@
 
 from enum import Enum
 from itertools import islice
+from operator import attrgetter
 
 from chat.config import DuplicateUser
 from chat.errors import UserAlreadyConnected
+from chat.event import User
 from chat.presence.base import Presence
 
 
@@ -15,13 +17,13 @@ class _Seat(Enum):
 
 
 class _Room:
-    """The seats of one channel, and, counted from them, who is listed."""
+    """The seats of one channel, and who is listed because of them."""
 
     __slots__ = ("listed", "seats")
 
     def __init__(self) -> None:
         self.seats: dict[str, dict[str, _Seat]] = {}
-        self.listed: dict[str, int] = {}
+        self.listed: dict[str, User] = {}
 
 
 class MemoryPresence(Presence):
@@ -43,11 +45,12 @@ class MemoryPresence(Presence):
         room.seats.setdefault(username, {})[member] = _Seat.RESERVED
         return evicted
 
-    def confirm(self, channel: str, username: str, member: str) -> bool:
+    def confirm(self, channel: str, user: User, member: str) -> User | None:
         room = self._rooms[channel]
-        room.seats[username][member] = _Seat.LISTED
-        room.listed[username] = room.listed.get(username, 0) + 1
-        return room.listed[username] == 1
+        room.seats[user.username][member] = _Seat.LISTED
+        before = room.listed.get(user.username)
+        room.listed[user.username] = user
+        return before
 
     def abandon(self, channel: str, username: str, member: str) -> None:
         room = self._rooms.get(channel)
@@ -57,32 +60,27 @@ class MemoryPresence(Presence):
         elif seat is _Seat.RESERVED:
             self.release(channel, username, member)
 
-    def release(self, channel: str, username: str, member: str) -> bool:
+    def release(self, channel: str, username: str, member: str) -> User | None:
         room = self._rooms.get(channel)
-        seat = room.seats.get(username, {}).pop(member, None) if room else None
-        if room is None or seat is None:
-            return False
-        gone = seat is not _Seat.RESERVED and self._unlist(room, username)
-        if not room.seats[username]:
+        seats = room.seats.get(username, {}) if room else {}
+        if room is None or seats.pop(member, None) is None:
+            return None
+        gone = None
+        if all(seat is _Seat.RESERVED for seat in seats.values()):
+            gone = room.listed.pop(username, None)
+        if not seats:
             del room.seats[username]
         if not room.seats:
             del self._rooms[channel]
         return gone
 
-    def _unlist(self, room: _Room, username: str) -> bool:
-        room.listed[username] -= 1
-        if room.listed[username]:
-            return False
-        del room.listed[username]
-        return True
-
-    def users(self, channel: str, limit: int | None = None) -> list[str]:
+    def users(self, channel: str, limit: int | None = None) -> list[User]:
         room = self._rooms.get(channel)
         if room is None:
             return []
         if limit is not None and len(room.listed) > limit:
-            return list(islice(room.listed, limit))
-        return sorted(room.listed)
+            return list(islice(room.listed.values(), limit))
+        return sorted(room.listed.values(), key=attrgetter("username"))
 
     def count(self, channel: str) -> int:
         room = self._rooms.get(channel)

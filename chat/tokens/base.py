@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from chat.event import User
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -19,7 +21,13 @@ class Grant:
     session: str | None = None
     """The login that asked for it, so that logging out can end its connections."""
     data: Mapping[str, object] | None = None
-    """Whatever the application wants to find again on the member; JSON types only."""
+    """Whatever the application wants to find again on the member; JSON types only.  Other members see its `name` alone."""
+
+    @property
+    def user(self) -> User:
+        """The user as other members will see them."""
+        name = self.data.get("name") if self.data else None
+        return User(self.username, name if isinstance(name, str) else "")
 
 
 class Tokens(ABC):

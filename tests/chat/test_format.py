@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from chat.event import Ack, Joined, Left, Message, Presence, Refusal, Welcome, Whisper
+from chat.event import Ack, Joined, Left, Message, Presence, Refusal, User, Welcome, Whisper
 from chat.format import LINES, plain_line, plain_text
 
 DATE = datetime(2026, 1, 2, 15, 4, 5, 678000, tzinfo=UTC)
@@ -55,7 +55,7 @@ def test_what_is_said_is_a_line(event):
     [
         Message("ada", "?", DATE),
         Whisper("ada", "bob", "?", DATE),
-        Joined("ada", DATE),
+        Joined(User("ada"), DATE),
         Left("ada", DATE),
         Presence((), (), 0, DATE),
     ],
@@ -69,7 +69,7 @@ def test_what_an_encoder_made_is_sent_as_it_is(event, text):
 
 @pytest.mark.parametrize(
     "event",
-    [Joined("ada", DATE, "it happened"), Left("ada", DATE, "it happened"), Presence((), (), 5, DATE, "it happened")],
+    [Joined(User("ada"), DATE, "it happened"), Left("ada", DATE, "it happened"), Presence((), (), 5, DATE, "it happened")],
     ids=lambda event: type(event).__name__,
 )
 def test_a_notice_is_a_line_of_the_system(event):
@@ -79,10 +79,10 @@ def test_a_notice_is_a_line_of_the_system(event):
 @pytest.mark.parametrize(
     "event",
     [
-        Joined("ada", DATE),
+        Joined(User("ada"), DATE),
         Left("ada", DATE),
         Presence((), (), 5, DATE),
-        Welcome("ada", ("ada",), 1, "e1", 0, recovered=False),
+        Welcome(User("ada"), (User("ada"),), 1, "e1", 0, recovered=False),
         Ack("id", 3),
     ],
     ids=lambda event: type(event).__name__,

@@ -10,7 +10,7 @@ from gevent.event import Event as Flag
 from chat import ChatChannel, PipeConn, RestrictedChatChannel
 from chat.channel import HOOK_ROOM
 from chat.errors import ChannelBusy, ChannelClosed, UserAlreadyConnected
-from chat.event import Ack, Joined, Left, Message, Refusal, Whisper
+from chat.event import Ack, Joined, Left, Message, Refusal, User, Whisper
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear, hear_until, leave, never_yields, wait_until
 
@@ -135,7 +135,7 @@ class TestEncode:
         lobby.new_system_broadcast("over")
 
         assert ada.recv(2) == "over"
-        assert bob.wait_for(Joined)[0].user == "bob"
+        assert bob.wait_for(Joined)[0].user.username == "bob"
 
     def test_what_is_rendered_is_not_indented(self, make_lobby):
         lobby = make_lobby(Encoder(lambda msg: "two\nlines"))
@@ -238,7 +238,7 @@ class TestOnConnect:
     def test_it_does_not_replace_what_programs_are_told(self, make_lobby):
         ada = enter_directly(make_lobby(Greeter(nothing)), "ada")
 
-        assert (ada.wait_for(Joined)[0].user, ada.wait_for(Joined)[0].text) == ("ada", "")
+        assert (ada.wait_for(Joined)[0].user, ada.wait_for(Joined)[0].text) == (User("ada"), "")
 
     def test_it_gets_the_channel_with_the_user_listed(self, make_lobby):
         seen = []
@@ -425,7 +425,7 @@ class TestOnDisconnect:
         leave(bob)
 
         assert hear_until(ada, "bye, bob")[-2:] == ["bob entered lobby!", "bye, bob"]
-        assert [(event.user, event.text) for event in cy.wait_for(Left)] == [("bob", "")]
+        assert [(event.username, event.text) for event in cy.wait_for(Left)] == [("bob", "")]
 
     def test_it_can_speak_and_nothing_else(self, make_lobby):
         waver = Waver(nothing)

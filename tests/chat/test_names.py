@@ -3,46 +3,48 @@ import unicodedata
 import pytest
 
 from chat.errors import BadText, InvalidChannel, InvalidUser, MessageTooBig
-from chat.names import FORBIDDEN, check_channel_name, check_text, check_username
+from chat.names import FORBIDDEN, check_channel_name, check_display_name, check_text, check_username
 
-BOTH = pytest.mark.parametrize(
-    ("check", "error"), [(check_username, InvalidUser), (check_channel_name, InvalidChannel)], ids=["user", "channel"]
+ALL = pytest.mark.parametrize(
+    ("check", "error"),
+    [(check_username, InvalidUser), (check_display_name, InvalidUser), (check_channel_name, InvalidChannel)],
+    ids=["user", "display", "channel"],
 )
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("name", ["a", "Ada Lovelace", "漢字", "🦊", "o'brien", "a.b@c", "<b>", "é" * 64, "x" * 64])
 def test_a_name_comes_back_unchanged(check, error, name):
     assert check(name) == name
 
 
-@BOTH
+@ALL
 def test_a_name_comes_back_in_nfc(check, error):
     assert check("e\u0301") == "\u00e9"
 
 
-@BOTH
+@ALL
 def test_the_length_is_counted_after_nfc(check, error):
     assert check("e\u0301" * 64) == "\u00e9" * 64
     with pytest.raises(error):
         check("\u0958" * 33)  # NFC takes this letter apart, so that 33 become 66
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("name", ["", "x" * 65, "🦊" * 65, "e\u0301" * 65])
 def test_a_name_has_1_to_64_characters(check, error, name):
     with pytest.raises(error):
         check(name)
 
 
-@BOTH
+@ALL
 def test_what_is_far_too_long_is_refused_before_it_costs_anything(check, error):
     # To put these in order takes Python a second and a half.
     with pytest.raises(error, match="of 40000 characters"):
         check("\u0301" * 20_000 + "\u0316" * 20_000)
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("space", [" ", "\t", "\u00a0", "\u2003", "\u3000", "\u1680"])
 def test_white_space_is_allowed_only_inside(check, error, space):
     for name in (f"{space}ada", f"ada{space}", space):
@@ -50,12 +52,12 @@ def test_white_space_is_allowed_only_inside(check, error, space):
             check(name)
 
 
-@BOTH
+@ALL
 def test_a_space_inside_is_allowed(check, error):
     assert check("a b\u00a0c") == "a b\u00a0c"
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize(
     "char",
     [
@@ -99,12 +101,12 @@ def test_every_forbidden_category_is_refused():
 
 
 def test_only_a_channel_must_not_have_a_slash():
-    assert check_username("a/b") == "a/b"
+    assert check_username("a/b") == check_display_name("a/b") == "a/b"
     with pytest.raises(InvalidChannel):
         check_channel_name("a/b")
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("name", [None, 5, b"ada", ["ada"], object()])
 def test_what_is_no_string_is_no_name(check, error, name):
     with pytest.raises(error) as caught:
@@ -127,6 +129,23 @@ def test_a_refusal_says_why(name, why):
         check_channel_name(name)
     assert why in str(caught.value)
     assert caught.value.channel == name
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "the user has an empty display name"),
+        (7, "the user has no display name: a string is wanted, not int"),
+        ("x" * 65, "has a display name of 65 characters, at most 64 are allowed"),
+        (" x", "user ' x' has white space at the start or end of its display name"),
+        ("a\u202eb", "has the character U+202E in its display name, which is not allowed"),
+    ],
+)
+def test_a_refusal_of_a_display_name_does_not_take_it_for_the_username(name, why):
+    with pytest.raises(InvalidUser) as caught:
+        check_display_name(name)
+
+    assert why in str(caught.value)
 
 
 def test_a_refusal_of_a_slash_says_so():

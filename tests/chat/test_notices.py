@@ -2,7 +2,7 @@
 
 from chat import ChatChannel, PipeConn
 from chat.crowd import LARGE, LISTED, PERIOD
-from chat.event import Joined, Left, Presence, Welcome
+from chat.event import Joined, Left, Presence, User, Welcome
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear, hear_until, leave, wait_until
 
@@ -84,7 +84,7 @@ def test_above_it_they_are_folded_into_one(lobby, clock):
 
     (folded,) = notices(witness)[told:]
     assert isinstance(folded, Presence)
-    assert folded.joined == tuple(f"user {number:04}" for number in range(1000, 1050))
+    assert folded.joined == tuple(User(f"user {number:04}") for number in range(1000, 1050))
     assert folded.left == ()
     assert folded.count == LARGE + 50
 
@@ -105,7 +105,7 @@ def test_a_folded_notice_comes_at_most_every_quarter_of_a_second(lobby, clock):
     assert passed / PERIOD - 1 <= len(notices(witness)) - told <= passed / PERIOD
     clock.advance(PERIOD)
     lobby.flush()
-    told_of = [name for event in notices(witness)[told:] for name in event.joined]
+    told_of = [user.username for event in notices(witness)[told:] for user in event.joined]
     assert told_of == [f"user {number:04}" for number in range(2000, 2020)]
 
 
@@ -157,8 +157,9 @@ def test_a_welcome_lists_as_many_users_as_fit_and_the_count_is_true(lobby, clock
     conn = enter_directly(lobby, "witness")
     (welcome,) = conn.wait_for(Welcome)
 
-    assert len(set(welcome.users)) == LISTED
-    assert set(welcome.users) <= set(lobby.get_users())
+    names = {user.username for user in welcome.users}
+    assert len(names) == LISTED
+    assert names <= set(lobby.get_users())
     assert welcome.count == LISTED + 21
 
 
@@ -200,7 +201,7 @@ def test_a_room_that_shrinks_is_told_by_name_again(lobby, clock):
     enter(lobby, "bob")
     lobby.flush()
 
-    assert notices(witness)[-1].user == "bob"
+    assert notices(witness)[-1].user == User("bob")
 
 
 def test_a_storm_of_joins_costs_no_square_of_frames(lobby, clock):

@@ -144,6 +144,18 @@ class TestTokens:
 
         assert (grant.username, grant.channel) == ("\u00e9lan", "caf\u00e9")
 
+    @pytest.mark.parametrize("name", ["", " Ada", "A\nda", "x" * 65, None, 7])
+    def test_a_display_name_that_nobody_can_have_is_refused(self, server, name):
+        with pytest.raises(InvalidUser, match="display name"):
+            server.request_token("ada", "lobby", data={"name": name})
+
+    def test_a_display_name_is_kept_in_nfc_and_what_was_given_is_left_alone(self, server):
+        data = {"name": "E\u0301lan", "color": "red"}
+        grant = server.redeem(server.request_token("elan", "lobby", data=data))
+
+        assert grant.data == {"name": "\u00c9lan", "color": "red"}
+        assert data["name"] == "E\u0301lan"
+
     def test_session_and_data_ride_to_the_member(self, server, lobby):
         token = server.request_token("ada", "lobby", session="s1", data={"color": "red"})
         member = server.reserve(server.redeem(token))

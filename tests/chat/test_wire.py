@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from chat.errors import BadRequest
-from chat.event import Ack, Joined, Left, Message, Presence, Refusal, Welcome, Whisper
+from chat.event import Ack, Joined, Left, Message, Presence, Refusal, User, Welcome, Whisper
 from chat.wire import Dialect, Limits, Pong, Publish, decode, ping, rfc3339
 
 DATE = datetime(2026, 1, 2, 15, 4, 5, 67000, tzinfo=UTC)
@@ -174,11 +174,17 @@ LIMITS = Limits(4096, 10.0)
                 "date": "2026-01-02T15:04:05.067Z",
             },
         ),
-        (Joined("ada", DATE, "ada entered!"), {"type": "joined", "user": {"user": "ada"}}),
+        (Joined(User("ada"), DATE, "ada entered!"), {"type": "joined", "user": {"user": "ada"}}),
+        (Joined(User("ada", "Ada L."), DATE), {"type": "joined", "user": {"user": "ada", "name": "Ada L."}}),
         (Left("ada", DATE, "ada exited..."), {"type": "left", "user": {"user": "ada"}}),
         (
-            Presence(("ada",), ("bob", "cy"), 150, DATE, "some came"),
-            {"type": "presence", "joined": [{"user": "ada"}], "left": [{"user": "bob"}, {"user": "cy"}], "count": 150},
+            Presence((User("ada"), User("dan", "D")), ("bob", "cy"), 150, DATE, "some came"),
+            {
+                "type": "presence",
+                "joined": [{"user": "ada"}, {"user": "dan", "name": "D"}],
+                "left": [{"user": "bob"}, {"user": "cy"}],
+                "count": 150,
+            },
         ),
         (Ack("a-1", 7), {"type": "ack", "id": "a-1", "offset": 7}),
         (Ack("a-1"), {"type": "ack", "id": "a-1", "offset": None}),
@@ -191,11 +197,11 @@ LIMITS = Limits(4096, 10.0)
             {"type": "error", "code": "channel_busy", "message": "later", "retry": True},
         ),
         (
-            Welcome("ada", ("ada", "bob"), 2, "e1", 5, recovered=True),
+            Welcome(User("ada", "Ada L."), (User("ada", "Ada L."), User("bob")), 2, "e1", 5, recovered=True),
             {
                 "type": "welcome",
-                "user": {"user": "ada"},
-                "users": [{"user": "ada"}, {"user": "bob"}],
+                "user": {"user": "ada", "name": "Ada L."},
+                "users": [{"user": "ada", "name": "Ada L."}, {"user": "bob"}],
                 "count": 2,
                 "epoch": "e1",
                 "offset": 5,

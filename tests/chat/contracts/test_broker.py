@@ -8,7 +8,7 @@ import pytest
 from chat.archive.memory import MemoryArchive
 from chat.broker import Broker, MemoryBroker
 from chat.errors import BrokerUnavailable
-from chat.event import Joined, Left, Message, Presence, Published, Whisper
+from chat.event import Joined, Left, Message, Presence, Published, User, Whisper
 from chat.registry import ChannelRecord
 from tests.chat.steps import never_yields
 
@@ -77,12 +77,12 @@ def test_a_batch_is_heard_as_one(broker, heard):
 
 def test_only_messages_take_an_offset(broker, heard):
     events = [
-        Joined("ada", DATE),
+        Joined(User("ada", "Ada"), DATE),
         *say("one"),
         Whisper("ada", "bob", "psst", DATE),
         *say("two"),
         Left("ada", DATE),
-        Presence(("ada",), (), 1, DATE),
+        Presence((User("ada"),), (), 1, DATE),
     ]
 
     assert list(broker.publish(LOBBY.key, events)) == [0, 1, 0, 2, 0, 0]
@@ -92,7 +92,7 @@ def test_only_messages_take_an_offset(broker, heard):
 
 def test_what_is_not_logged_leaves_no_hole(broker, heard):
     broker.publish(LOBBY.key, say("one"))
-    broker.publish(LOBBY.key, [Joined("ada", DATE)])
+    broker.publish(LOBBY.key, [Joined(User("ada", "Ada"), DATE)])
 
     assert list(broker.publish(LOBBY.key, say("two"))) == [2]
 
@@ -296,7 +296,7 @@ def test_what_is_not_logged_does_not_go_to_the_archive():
     archive = Witness(heard)
     broker = MemoryBroker(archive)
     broker.open(LOBBY, heard)
-    broker.publish(LOBBY.key, [Joined("ada", DATE)])
+    broker.publish(LOBBY.key, [Joined(User("ada", "Ada"), DATE)])
 
     assert archive.heard_before == []
     assert len(heard.events) == 1
@@ -309,7 +309,7 @@ def test_what_the_archive_refuses_is_not_heard_and_takes_no_offset():
     broker.open(LOBBY, heard)
 
     with pytest.raises(BrokerUnavailable):
-        broker.publish(LOBBY.key, [*say("lost"), Joined("ada", DATE)])
+        broker.publish(LOBBY.key, [*say("lost"), Joined(User("ada", "Ada"), DATE)])
     assert heard.events == []
     assert broker.last(LOBBY.key) == 0
 

@@ -3,6 +3,7 @@
 import pytest
 
 from chat.errors import UserAlreadyConnected
+from chat.event import User
 from chat.presence import MemoryPresence, Presence
 from tests.chat.steps import never_yields
 
@@ -20,9 +21,15 @@ def presence(backend) -> Presence:
     return {"memory": MemoryPresence}[backend]()
 
 
-def list_user(presence: Presence, username: str, member: str, policy: str = "reject", room: str = ROOM) -> bool:
+def list_user(
+    presence: Presence, username: str, member: str, policy: str = "reject", room: str = ROOM, name: str = ""
+) -> User | None:
     presence.reserve(room, username, member, policy)
-    return presence.confirm(room, username, member)
+    return presence.confirm(room, User(username, name), member)
+
+
+def names(presence: Presence, room: str = ROOM) -> list[str]:
+    return [user.username for user in presence.users(room)]
 
 
 def test_a_room_that_nobody_entered_is_empty(presence):
@@ -42,8 +49,8 @@ def test_a_reserved_user_is_not_listed_yet(presence):
 def test_a_confirmed_user_is_listed(presence):
     presence.reserve(ROOM, "ada", "m1", "reject")
 
-    assert presence.confirm(ROOM, "ada", "m1") is True
-    assert presence.users(ROOM) == ["ada"]
+    assert presence.confirm(ROOM, User("ada"), "m1") is None
+    assert presence.users(ROOM) == [User("ada")]
     assert presence.count(ROOM) == 1
     assert presence.is_listed(ROOM, "ada")
 
@@ -52,25 +59,82 @@ def test_users_are_sorted(presence):
     for number, user in enumerate(["cy", "ada", "Bob", "bob", "élan"]):
         list_user(presence, user, f"m{number}")
 
-    assert presence.users(ROOM) == ["Bob", "ada", "bob", "cy", "élan"]
+    assert names(presence) == ["Bob", "ada", "bob", "cy", "élan"]
 
 
 def test_as_many_users_as_the_limit_are_sorted_too(presence):
     for number, user in enumerate(["cy", "ada", "bob"]):
         list_user(presence, user, f"m{number}")
 
-    assert presence.users(ROOM, 3) == ["ada", "bob", "cy"]
+    assert presence.users(ROOM, 3) == [User("ada"), User("bob"), User("cy")]
 
 
 def test_of_more_users_than_the_limit_that_many_are_told(presence):
     for number, user in enumerate(["cy", "ada", "bob"]):
         list_user(presence, user, f"m{number}")
 
-    some = presence.users(ROOM, 2)
+    some = {user.username for user in presence.users(ROOM, 2)}
 
-    assert len(set(some)) == 2
-    assert set(some) < {"ada", "bob", "cy"}
+    assert len(some) == 2
+    assert some < {"ada", "bob", "cy"}
     assert presence.count(ROOM) == 3
+
+
+def test_a_user_is_listed_by_their_display_name(presence):
+    list_user(presence, "ada", "m1", name="Ada Lovelace")
+    list_user(presence, "bob", "m2")
+
+    assert presence.users(ROOM) == [User("ada", "Ada Lovelace"), User("bob")]
+
+
+def test_users_are_sorted_by_username_whatever_their_display_names(presence):
+    list_user(presence, "bob", "m1", name="A")
+    list_user(presence, "ada", "m2", name="Z")
+
+    assert names(presence) == ["ada", "bob"]
+
+
+def test_display_names_are_told_when_the_users_are_more_than_the_limit_too(presence):
+    for number in range(3):
+        list_user(presence, f"user{number}", f"m{number}", name=f"Number {number}")
+
+    (one,) = presence.users(ROOM, 1)
+
+    assert one.name == f"Number {one.username[-1]}"
+
+
+def test_the_newest_connection_of_a_user_tells_the_display_name(presence):
+    list_user(presence, "ada", "m1", "share", name="Ada")
+
+    assert list_user(presence, "ada", "m2", "share", name="Countess") == User("ada", "Ada")
+    assert list_user(presence, "ada", "m3", "share") == User("ada", "Countess")
+    assert presence.users(ROOM) == [User("ada")]
+
+
+def test_a_display_name_stays_when_the_connection_that_told_it_has_gone(presence):
+    list_user(presence, "ada", "m1", "share", name="Ada")
+    list_user(presence, "ada", "m2", "share", name="Countess")
+
+    assert presence.release(ROOM, "ada", "m2") is None
+    assert presence.users(ROOM) == [User("ada", "Countess")]
+    assert presence.release(ROOM, "ada", "m1") == User("ada", "Countess")
+
+
+def test_a_quick_reconnect_changes_the_display_name(presence):
+    list_user(presence, "ada", "m1", name="Ada")
+    presence.abandon(ROOM, "ada", "m1")
+
+    assert list_user(presence, "ada", "m2", name="Countess") == User("ada", "Ada")
+    assert presence.release(ROOM, "ada", "m1") is None
+    assert presence.users(ROOM) == [User("ada", "Countess")]
+
+
+def test_a_display_name_is_forgotten_with_its_user(presence):
+    list_user(presence, "ada", "m1", name="Ada")
+    presence.release(ROOM, "ada", "m1")
+
+    assert list_user(presence, "ada", "m2") is None
+    assert presence.users(ROOM) == [User("ada")]
 
 
 def test_rooms_do_not_know_of_each_other(presence):
@@ -79,14 +143,14 @@ def test_rooms_do_not_know_of_each_other(presence):
     presence.release(ROOM, "ada", "m1")
 
     assert presence.users(ROOM) == []
-    assert presence.users("lobby/e2") == ["ada"]
+    assert names(presence, "lobby/e2") == ["ada"]
 
 
 @pytest.mark.parametrize("listed", [False, True])
 def test_reject_refuses_a_name_that_is_reserved_or_listed(presence, listed):
     presence.reserve(ROOM, "ada", "m1", "reject")
     if listed:
-        presence.confirm(ROOM, "ada", "m1")
+        presence.confirm(ROOM, User("ada"), "m1")
 
     with pytest.raises(UserAlreadyConnected) as caught:
         presence.reserve(ROOM, "ada", "m2", "reject")
@@ -99,15 +163,15 @@ def test_a_refused_reservation_leaves_no_trace(presence):
     with pytest.raises(UserAlreadyConnected):
         presence.reserve(ROOM, "ada", "m2", "reject")
 
-    assert presence.release(ROOM, "ada", "m2") is False
-    assert presence.release(ROOM, "ada", "m1") is True
+    assert presence.release(ROOM, "ada", "m2") is None
+    assert presence.release(ROOM, "ada", "m1") == User("ada")
     assert presence.reserve(ROOM, "ada", "m3", "reject") == []
 
 
 def test_names_differ_by_case(presence):
     list_user(presence, "ada", "m1")
 
-    assert list_user(presence, "Ada", "m2") is True
+    assert list_user(presence, "Ada", "m2") is None
 
 
 @pytest.mark.parametrize("policy", ["reject", "replace", "share"])
@@ -125,7 +189,7 @@ def test_replace_takes_the_name_from_a_reservation_too(presence):
     presence.reserve(ROOM, "ada", "m1", "replace")
 
     assert presence.reserve(ROOM, "ada", "m2", "replace") == ["m1"]
-    assert presence.confirm(ROOM, "ada", "m2") is True
+    assert presence.confirm(ROOM, User("ada"), "m2") is None
 
 
 def test_replace_takes_the_name_from_all_who_share_it(presence):
@@ -146,17 +210,17 @@ def test_a_replaced_user_stays_listed_until_the_release(presence):
     list_user(presence, "ada", "m1", "replace")
     presence.reserve(ROOM, "ada", "m2", "replace")
 
-    assert presence.users(ROOM) == ["ada"]
-    assert presence.release(ROOM, "ada", "m1") is True
+    assert names(presence) == ["ada"]
+    assert presence.release(ROOM, "ada", "m1") == User("ada")
     assert presence.users(ROOM) == []
-    assert presence.confirm(ROOM, "ada", "m2") is True
+    assert presence.confirm(ROOM, User("ada"), "m2") is None
 
 
 def test_share_lists_a_user_once_however_many_connections_there_are(presence):
-    assert list_user(presence, "ada", "m1", "share") is True
-    assert list_user(presence, "ada", "m2", "share") is False
-    assert list_user(presence, "ada", "m3", "share") is False
-    assert presence.users(ROOM) == ["ada"]
+    assert list_user(presence, "ada", "m1", "share") is None
+    assert list_user(presence, "ada", "m2", "share") == User("ada")
+    assert list_user(presence, "ada", "m3", "share") == User("ada")
+    assert names(presence) == ["ada"]
     assert presence.count(ROOM) == 1
 
 
@@ -164,9 +228,9 @@ def test_a_shared_name_is_unlisted_with_its_last_connection(presence):
     for member in ("m1", "m2"):
         list_user(presence, "ada", member, "share")
 
-    assert presence.release(ROOM, "ada", "m1") is False
+    assert presence.release(ROOM, "ada", "m1") is None
     assert presence.is_listed(ROOM, "ada")
-    assert presence.release(ROOM, "ada", "m2") is True
+    assert presence.release(ROOM, "ada", "m2") == User("ada")
     assert not presence.is_listed(ROOM, "ada")
 
 
@@ -174,29 +238,29 @@ def test_a_released_name_is_free(presence):
     list_user(presence, "ada", "m1")
     presence.release(ROOM, "ada", "m1")
 
-    assert list_user(presence, "ada", "m2") is True
+    assert list_user(presence, "ada", "m2") is None
 
 
 def test_a_release_of_a_reservation_unlists_nobody(presence):
     presence.reserve(ROOM, "ada", "m1", "reject")
 
-    assert presence.release(ROOM, "ada", "m1") is False
+    assert presence.release(ROOM, "ada", "m1") is None
     assert presence.reserve(ROOM, "ada", "m2", "reject") == []
 
 
 def test_release_is_idempotent(presence):
     list_user(presence, "ada", "m1")
 
-    assert [presence.release(ROOM, "ada", "m1") for _ in range(3)] == [True, False, False]
+    assert [presence.release(ROOM, "ada", "m1") for _ in range(3)] == [User("ada"), None, None]
 
 
 def test_a_release_of_somebody_unknown_does_nothing(presence):
     list_user(presence, "ada", "m1")
 
-    assert presence.release("nowhere/e1", "ada", "m1") is False
-    assert presence.release(ROOM, "bob", "m1") is False
-    assert presence.release(ROOM, "ada", "m9") is False
-    assert presence.users(ROOM) == ["ada"]
+    assert presence.release("nowhere/e1", "ada", "m1") is None
+    assert presence.release(ROOM, "bob", "m1") is None
+    assert presence.release(ROOM, "ada", "m9") is None
+    assert names(presence) == ["ada"]
 
 
 def test_an_abandoned_name_is_free_at_once_though_the_user_is_still_listed(presence):
@@ -218,17 +282,17 @@ def test_a_quick_reconnect_keeps_the_user_listed(presence):
     list_user(presence, "ada", "m1")
     presence.abandon(ROOM, "ada", "m1")
 
-    assert list_user(presence, "ada", "m2") is False
-    assert presence.release(ROOM, "ada", "m1") is False
-    assert presence.users(ROOM) == ["ada"]
-    assert presence.release(ROOM, "ada", "m2") is True
+    assert list_user(presence, "ada", "m2") == User("ada")
+    assert presence.release(ROOM, "ada", "m1") is None
+    assert names(presence) == ["ada"]
+    assert presence.release(ROOM, "ada", "m2") == User("ada")
 
 
 def test_an_abandoned_user_is_unlisted_by_the_release(presence):
     list_user(presence, "ada", "m1")
     presence.abandon(ROOM, "ada", "m1")
 
-    assert presence.release(ROOM, "ada", "m1") is True
+    assert presence.release(ROOM, "ada", "m1") == User("ada")
     assert presence.users(ROOM) == []
 
 
@@ -236,7 +300,7 @@ def test_an_abandoned_reservation_is_gone(presence):
     presence.reserve(ROOM, "ada", "m1", "reject")
     presence.abandon(ROOM, "ada", "m1")
 
-    assert presence.release(ROOM, "ada", "m1") is False
+    assert presence.release(ROOM, "ada", "m1") is None
     assert presence.reserve(ROOM, "ada", "m2", "reject") == []
 
 
@@ -247,7 +311,7 @@ def test_abandon_is_idempotent_and_ignores_the_unknown(presence):
     presence.abandon(ROOM, "bob", "m2")
     presence.abandon("nowhere/e1", "ada", "m1")
 
-    assert presence.release(ROOM, "ada", "m1") is True
+    assert presence.release(ROOM, "ada", "m1") == User("ada")
 
 
 def test_abandon_never_yields_whatever_the_backend(presence):
@@ -263,7 +327,7 @@ def test_abandon_never_yields_whatever_the_backend(presence):
 def test_it_never_yields_where_it_says_so(presence):
     with never_yields():
         presence.reserve(ROOM, "ada", "m1", "replace")
-        presence.confirm(ROOM, "ada", "m1")
+        presence.confirm(ROOM, User("ada"), "m1")
         presence.reserve(ROOM, "ada", "m2", "replace")
         presence.users(ROOM)
         presence.users(ROOM, 0)

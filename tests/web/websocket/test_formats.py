@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chat.event import Ack, Event, Joined, Left, Message, Presence, Refusal, Welcome, Whisper
+from chat.event import Ack, Event, Joined, Left, Message, Presence, Refusal, User, Welcome, Whisper
 from chat.format import plain_text
 from chat.wire import Limits
 from tests.web.fakes import TEXT, Frame, Frames
@@ -23,16 +23,16 @@ EVENTS: list[tuple[Event, str]] = [
     (Message("ann", "\U0001f600" * 20, DATE), f"{STAMP} > ann: {chr(0x1F600) * 20}"),
     (Message("ann", "x" * 70_000, DATE), f"{STAMP} > ann: {'x' * 70_000}"),
     (Whisper("ann", "bob", "psst", DATE), f"{STAMP} > ann: psst"),
-    (Joined("ann", DATE, "ann entered!"), f"{STAMP} > ann entered!"),
+    (Joined(User("ann"), DATE, "ann entered!"), f"{STAMP} > ann entered!"),
     (Left("ann", DATE, "ann exited"), f"{STAMP} > ann exited"),
-    (Presence(("ann",), (), 200, DATE, "1 entered"), f"{STAMP} > 1 entered"),
+    (Presence((User("ann"),), (), 200, DATE, "1 entered"), f"{STAMP} > 1 entered"),
     (Refusal("1", "forbidden", "no", False, DATE), f"{STAMP} > Not sent: no"),
 ]
 HIDDEN: list[Event] = [
-    Joined("ann", DATE),
+    Joined(User("ann"), DATE),
     Left("ann", DATE),
     Ack("1", 7),
-    Welcome("ann", ("ann",), 1, "e", 7, False),
+    Welcome(User("ann"), (User("ann"),), 1, "e", 7, False),
     Message("ann", "", DATE, rendered=True),
 ]
 
@@ -79,7 +79,7 @@ def test_chat_v1_gets_a_json_object_of_its_channel_in_one_text_frame(formats: V1
 
 
 def test_the_welcome_tells_the_limits_and_the_time_between_pings(formats: V1Formats) -> None:
-    [frame] = frames(formats.of("lobby"), Welcome("ann", ("ann",), 1, "e", 7, False))
+    [frame] = frames(formats.of("lobby"), Welcome(User("ann"), (User("ann"),), 1, "e", 7, False))
 
     said = json.loads(frame.payload)
     assert (said["limits"], said["ping"]) == ({"message": 4096, "rate": 10.0}, 25.0)

@@ -9,7 +9,7 @@ uses it.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,7 @@ from chat.closing import SERVER_CLOSED
 from chat.database import Database, Schema
 from chat.errors import DatabaseAhead, DatabaseBehind, DatabaseUnavailable, InvalidUser, ServerClosed
 from chat.member import ACTIONS, EVERYBODY
-from chat.names import check_username
+from chat.names import check_display_name, check_username
 from chat.registry.sql import SqlRegistry
 from chat.schema import CHAT
 from chat.server import ChatServer
@@ -48,6 +48,7 @@ LAST: Final = 1.0  # seconds of the time for draining that are kept for what com
 FLUSH: Final = 1.0  # seconds for what was said last, of the time for draining
 
 Identify = Callable[[], str | None]
+DisplayName = Callable[[], str | None]
 Authorize = Callable[[str, str, str], bool]
 
 
@@ -66,9 +67,11 @@ class _Running:
 
 
 class Chat:
-    """The extension.  `identify` tells who asks, `authorize` what they may do.
+    """The extension.  `identify` tells who asks, `display_name` what others shall call them, `authorize` what they may do.
 
     `identify() -> str | None` is called in requests only; the default is flask-login's current user.
+    `display_name() -> str | None` too; None and "" are none.  The default is none, or, where flask-login tells who asks,
+    its current user's attribute `display_name`.
     `authorize(username, channel, action) -> bool` is called in an application context, when a token is asked for, at join,
     and every CHAT_REAUTHORIZE seconds for open sockets; actions are list, join, publish, whisper, edit, delete, history,
     create and moderate.  The default allows everything but moderate.  `conf` are fields of ServerConf that only code can
@@ -81,11 +84,14 @@ class Chat:
         *,
         url_prefix: str = "/chat",
         identify: Identify | None = None,
+        display_name: DisplayName | None = None,
         authorize: Authorize | None = None,
         **conf: object,
     ) -> None:
         if app is not None:
-            self.init_app(app, url_prefix=url_prefix, identify=identify, authorize=authorize, **conf)
+            self.init_app(
+                app, url_prefix=url_prefix, identify=identify, display_name=display_name, authorize=authorize, **conf
+            )
 
     def init_app(
         self,
@@ -93,6 +99,7 @@ class Chat:
         *,
         url_prefix: str = "/chat",
         identify: Identify | None = None,
+        display_name: DisplayName | None = None,
         authorize: Authorize | None = None,
         **conf: object,
     ) -> None:
@@ -100,6 +107,7 @@ class Chat:
         self.app = app
         self.settings = configuration.load_here(app.config, app.instance_path, **conf)
         self._identify = identify or _flask_login
+        self._display_name = display_name or (_flask_login_display_name if identify is None else _no_display_name)
         self._authorize = authorize
         self.schemas: list[Schema] = [CHAT]  # what is to be in the database; an application may add tables of its own
         self._running: _Running | None = None
@@ -234,6 +242,17 @@ class Chat:
             log.error("identify() returned a name that nobody can have: %s", exc)
             return None
 
+    def display_name(self) -> str | None:
+        """What others shall call who asks.  A name that nobody can have is the host's mistake, is logged, and left out."""
+        name = self._display_name()
+        if name is None or name == "":
+            return None
+        try:
+            return check_display_name(name)
+        except InvalidUser as exc:
+            log.error("display_name() returned a name that nobody can have: %s", exc)
+            return None
+
     def session(self) -> str | None:
         """The id of the login, where the application keeps one as `sid` in its session."""
         sid = session.get("sid")
@@ -241,16 +260,25 @@ class Chat:
 
     def may(self, username: str, channel: str, action: str) -> bool:
         """Whether that is allowed."""
-        if self._authorize is None:
-            return action in EVERYBODY
         with self.app.app_context():
-            return bool(self._authorize(username, channel, action))
+            return self._may(username, channel, action)
 
     def rights(self, username: str, channel: str) -> frozenset[str]:
         """All that is allowed."""
         if self._authorize is None:
-            return EVERYBODY
-        return frozenset(action for action in ACTIONS if self.may(username, channel, action))
+            return EVERYBODY  # one set for all members
+        with self.app.app_context():
+            return frozenset(action for action in ACTIONS if self._may(username, channel, action))
+
+    def visible(self, username: str, channels: Iterable[str]) -> list[str]:
+        """Those that may be listed."""
+        with self.app.app_context():
+            return [channel for channel in channels if self._may(username, channel, "list")]
+
+    def _may(self, username: str, channel: str, action: str) -> bool:
+        if self._authorize is None:
+            return action in EVERYBODY
+        return bool(self._authorize(username, channel, action))
 
     def _review(self) -> None:
         """The greenlet that asks `authorize` again."""
@@ -272,3 +300,14 @@ def _flask_login() -> str | None:
     if not current_user or not current_user.is_authenticated:
         return None
     return str(getattr(current_user, "username", None) or current_user.get_id())
+
+
+def _flask_login_display_name() -> str | None:
+    """The `display_name` of flask-login's current user, who has been identified before."""
+    from flask_login import current_user
+
+    return getattr(current_user, "display_name", None)
+
+
+def _no_display_name() -> None:
+    """Who names the users itself and says nothing of display names has none."""

@@ -1,5 +1,6 @@
 """What the routes need of the extension, which lies above them."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from chat.server import ChatServer
@@ -31,11 +32,17 @@ class Host(Protocol):
     def identify(self) -> str | None:
         """Who asks, in NFC; None for somebody who is not logged in.  In requests only."""
 
+    def display_name(self) -> str | None:
+        """What others shall call who asks, in NFC; None for nothing but the username.  In requests only."""
+
     def session(self) -> str | None:
         """The login by which they ask, where the application tells.  In requests only."""
 
     def may(self, username: str, channel: str, action: str) -> bool:
         """Whether the application allows it."""
+
+    def visible(self, username: str, channels: Iterable[str]) -> list[str]:
+        """Those of `channels` that the application lets the user list."""
 
     def rights(self, username: str, channel: str) -> frozenset[str]:
         """All actions that the application allows."""

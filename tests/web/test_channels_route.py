@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 from werkzeug.test import TestResponse
 
 from chat import ChatServer, PipeConn
@@ -69,6 +69,59 @@ def test_a_channel_that_was_closed_is_listed_no_more(client: FlaskClient, server
     server.get_channel("lobby").close()
 
     assert said(client.get("/chat/channels", headers=ANN)) == (200, {"channels": []})
+
+
+def test_nothing_new_is_answered_without_a_body(client: FlaskClient, server: ChatServer) -> None:
+    create(client, "lobby")
+    first = client.get("/chat/channels", headers=ANN)
+    etag = first.headers["ETag"]
+    again = client.get("/chat/channels", headers={**ANN, "If-None-Match": etag})
+
+    assert etag.startswith('W/"')
+    assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", etag)
+    assert first.headers["Cache-Control"] == again.headers["Cache-Control"] == "no-cache"
+
+
+def test_whatever_has_changed_is_told(client: FlaskClient, server: ChatServer) -> None:
+    create(client, "lobby")
+    etags = [client.get("/chat/channels", headers=ANN).headers["ETag"]]
+
+    for change in (
+        lambda: server.get_channel("lobby").connect_user("ann", PipeConn()),
+        lambda: create(client, "attic"),
+        lambda: server.get_channel("lobby").close(),
+    ):
+        change()
+        answer = client.get("/chat/channels", headers={**ANN, "If-None-Match": ", ".join(etags)})
+        assert answer.status_code == 200
+        etags.append(answer.headers["ETag"])
+
+    assert len(set(etags)) == 4
+
+
+def test_who_has_logged_out_is_not_told_that_nothing_has_changed(client: FlaskClient) -> None:
+    etag = client.get("/chat/channels", headers=ANN).headers["ETag"]
+
+    assert client.get("/chat/channels", headers={"If-None-Match": etag}).status_code == 401
+
+
+def test_a_list_costs_one_query_however_many_channels_there_are(client: FlaskClient, server: ChatServer) -> None:
+    for number in range(50):
+        server.create_channel(f"channel {number}")
+    queries: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        queries.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        response = client.get("/chat/channels", headers=ANN)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+    assert response.json is not None
+    assert len(response.json["channels"]) == 50
+    assert len([query for query in queries if not query.startswith("BEGIN")]) == 1
 
 
 def test_who_is_not_logged_in_is_told_nothing(client: FlaskClient) -> None:

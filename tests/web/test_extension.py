@@ -250,6 +250,64 @@ def test_a_name_that_nobody_can_have_is_logged_and_counts_as_nobody(
     assert "identify()" in caplog.text
 
 
+def display_name(app: Flask) -> str | None:
+    with app.test_request_context():
+        return chat_of(app).display_name()
+
+
+class CalledPerson(NamedPerson):
+    display_name = "Ann Example"
+
+
+def test_without_identify_flask_login_tells_the_display_name_too(make_host: MakeHost) -> None:
+    for person, data in ((CalledPerson("7"), {"name": "Ann Example"}), (NamedPerson("7"), None)):
+        app = make_host(with_login(person), identify=None)
+        chat_of(app).server.create_channel("lobby")
+        client = app.test_client()
+        client.get("/login")
+
+        token = client.post("/chat/token", json={"channel": "lobby"}).json
+
+        assert token is not None
+        assert chat_of(app).server.redeem(token["token"]).data == data
+
+
+def test_who_identifies_users_without_flask_login_has_no_display_names_unasked(make_host: MakeHost) -> None:
+    app = make_host(with_login(CalledPerson("7")))
+    with app.test_request_context():
+        login_user(CalledPerson("7"))
+
+        assert chat_of(app).display_name() is None
+
+
+def test_flask_login_can_still_identify_where_the_application_tells_display_names(make_host: MakeHost) -> None:
+    app = make_host(with_login(CalledPerson("7")), identify=None, display_name=lambda: "Dr. Ann")
+    with app.test_request_context():
+        login_user(CalledPerson("7"))
+
+        assert (chat_of(app).identify(), chat_of(app).display_name()) == ("ann", "Dr. Ann")
+
+
+def test_display_names_are_normalised(make_host: MakeHost) -> None:
+    assert display_name(make_host(display_name=lambda: "Zoe\u0308 & Co")) == "Zo\u00eb & Co"
+
+
+@pytest.mark.parametrize("none", [None, ""])
+def test_there_need_not_be_a_display_name(make_host: MakeHost, caplog: pytest.LogCaptureFixture, none: str | None) -> None:
+    assert display_name(make_host(display_name=lambda: none)) is None
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("name", [" Ann", "A\nnn", "x" * 65, "\u202eAnn", 7, 0, b"Ann"])
+def test_a_display_name_that_nobody_can_have_is_logged_and_left_out(
+    make_host: MakeHost, caplog: pytest.LogCaptureFixture, name: object
+) -> None:
+    assert display_name(make_host(display_name=lambda: name)) is None
+
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "display_name()" in caplog.text
+
+
 def test_the_login_is_what_the_application_keeps_as_sid(make_host: MakeHost) -> None:
     app = make_host()
     with app.test_request_context():
@@ -317,6 +375,19 @@ def test_authorize_chooses_which_channels_are_listed(make_host: MakeHost) -> Non
         chat_of(app).server.create_channel(name)
 
     assert app.test_client().get("/chat/channels", headers=ANN).json == {"channels": [{"name": "for ann", "count": 0}]}
+
+
+def test_a_list_of_channels_and_a_users_rights_are_each_decided_in_one_application_context(make_host: MakeHost) -> None:
+    ended = []
+
+    def prepare(app: Flask) -> None:
+        app.teardown_appcontext(lambda _: ended.append(app))  # where extensions give their database sessions back
+
+    chat = chat_of(make_host(prepare, authorize=lambda *what: True))
+
+    assert chat.visible("ann", ["attic", "lobby"]) == ["attic", "lobby"]
+    assert chat.rights("ann", "lobby") == ACTIONS
+    assert len(ended) == 2
 
 
 # Beside the host's own protection against forged requests

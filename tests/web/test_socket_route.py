@@ -561,6 +561,24 @@ def test_chat_v1_begins_with_a_welcome(house: House) -> None:
     assert joined == {"type": "joined", "channel": "lobby", "user": {"user": "ann"}}
 
 
+def test_chat_v1_tells_the_display_name_of_who_comes_and_the_username_of_who_speaks_and_goes(house: House) -> None:
+    server = house.chat.server
+    bob = house.v1("bob")
+    bob.events_until("joined")
+    named = {"user": "ann", "name": "Ann Example"}
+    _, ann = house.ask(server.request_token("ann", "lobby", data={"name": "Ann Example", "plan": "free"}), V1)
+
+    welcome = ann.event()
+    ann.ask(type="publish", channel="lobby", text="hi")
+    ann.events_until("message")
+    ann.hang_up()
+    joined, message, left = bob.events_until("left")
+
+    assert (welcome["user"], welcome["users"]) == (named, [named, {"user": "bob"}])
+    assert (joined["user"], message["from"], left["user"]) == (named, "ann", {"user": "ann"})
+    assert "name" not in message
+
+
 def test_chat_v1_talks_and_is_told_what_became_of_it(house: House) -> None:
     ann, bob = house.v1("ann"), house.v1("bob")
     ann.events_until("joined")

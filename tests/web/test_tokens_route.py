@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
-from flask import Flask, session
+from flask import Flask, request, session
 from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
@@ -88,6 +88,22 @@ def test_the_login_rides_along(app: Flask, client: FlaskClient, server: ChatServ
     client.get("/login")
 
     assert server.redeem(token_of(ask(client))).session == "the login"
+
+
+def test_the_display_name_rides_along(make_host: MakeHost) -> None:
+    app = make_host(display_name=lambda: f"The {request.headers['X-User']}")
+    server = app.extensions["chat"].server
+    server.create_channel("lobby")
+
+    assert server.redeem(token_of(ask(app.test_client()))).data == {"name": "The ann"}
+
+
+def test_a_display_name_that_nobody_can_have_costs_nobody_the_token(make_host: MakeHost) -> None:
+    app = make_host(display_name=lambda: "An\nn")
+    server = app.extensions["chat"].server
+    server.create_channel("lobby")
+
+    assert server.redeem(token_of(ask(app.test_client()))).data is None
 
 
 def test_names_are_normalised(client: FlaskClient, server: ChatServer) -> None:

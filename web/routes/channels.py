@@ -1,7 +1,7 @@
 """Channels over HTTP: which there are, and a new one."""
 
 import msgspec
-from flask import Blueprint, Response, jsonify, make_response
+from flask import Blueprint, Response, jsonify, make_response, request
 
 from chat.errors import BadRequest, InvalidChannel
 from chat.names import check_channel_name
@@ -22,8 +22,12 @@ def add_channels(blueprint: Blueprint, host: Host) -> None:
     @json_route
     def list_channels() -> Response:
         username = caller(host)
-        names = [name for name in host.server.channels() if host.may(username, name, "list")]
-        return jsonify(channels=[{"name": name, "count": host.server.count(name)} for name in names])
+        names = host.visible(username, host.server.channels())
+        response = jsonify(channels=[{"name": name, "count": host.server.count(name)} for name in names])
+        response.headers["Cache-Control"] = "no-cache"  # pages ask every few seconds, and mostly nothing has changed
+        response.add_etag(weak=True)
+        response.make_conditional(request)
+        return response
 
     @blueprint.post("/channels")
     @json_route

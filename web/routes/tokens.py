@@ -25,8 +25,10 @@ def add_tokens(blueprint: Blueprint, host: Host) -> None:
         allow(host, username, name, "join")
         host.tokens.spend(username)
         channel = host.server.get_channel(name)
+        display_name = host.display_name()
+        data: dict[str, object] | None = {"name": display_name} if display_name else None
         response = jsonify(
-            token=host.server.request_token(username, channel.name, session=host.session()),
+            token=host.server.request_token(username, channel.name, session=host.session(), data=data),
             channel=channel.name,
             username=username,
             expires_in=host.settings.conf.token_deadline,

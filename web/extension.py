@@ -127,7 +127,7 @@ class Chat:
         add_channels(blueprint, self)
         add_tokens(blueprint, self)
         add_socket(blueprint, self)
-        add_page(blueprint, self.identify, lambda: self.settings)
+        add_page(blueprint, self)
         return blueprint
 
     def _exempt_from_csrf(self) -> None:

@@ -7,7 +7,7 @@ gevent.
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
@@ -36,11 +36,16 @@ class Process(Protocol):
     def signal(self, number: int) -> None: ...
 
 
-class Site(Protocol):
+class Address(Protocol):
+    """Where a site is found."""
+
+    url: str
+
+
+class Site(Address, Protocol):
     """A running site; the fixture `site` makes one."""
 
     server: Process
-    url: str
 
 
 @contextmanager
@@ -57,13 +62,15 @@ def start_browser() -> Iterator[Browser]:
 
 
 class Visitor:
-    """Somebody with a browser of their own, on the chat's page."""
+    """Somebody with a browser of their own, on the chat's page; `options` are those of Browser.new_context."""
 
-    def __init__(self, browser: Browser, site: Site, name: str, *, width: int = 1280) -> None:
+    def __init__(
+        self, browser: Browser, site: Address, name: str, *, width: int = 1280, height: int = 800, **options: Any
+    ) -> None:
         self.name = name
         self.faults: list[str] = []
         """What the browser complained about."""
-        context = browser.new_context(viewport={"width": width, "height": 800})
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
         context.set_default_timeout(PATIENCE)
         # A policy that is broken is reported in the page only.
         context.expose_function("reportViolation", lambda text: self.faults.append(f"policy: {text}"))
@@ -89,20 +96,33 @@ class Visitor:
 
     def wait_until_ready(self) -> None:
         """Wait until the page's scripts listen; before, a key that is pressed is lost."""
-        expect(self.page.locator("#create-button")).to_be_enabled()
+        expect(self.page.locator("body[data-ready]")).to_be_attached()
 
     def create(self, channel: str) -> None:
         """Create a channel, which enters it."""
-        self.page.get_by_label("New channel").fill(channel)
-        self.page.get_by_role("button", name="Create", exact=True).click()
+        self.finder.fill(channel)
+        expect(self.page.get_by_role("button", name="Create", exact=True)).to_be_visible()
+        self.finder.press("Enter")
         self.wait_until_in(channel)
 
     def enter(self, channel: str) -> None:
-        """Choose a channel in the list, as it is now, and wait until one is in it."""
-        self.page.reload()
-        self.wait_until_ready()
-        self.page.get_by_role("link", name=channel).click()
+        """Choose a channel, as soon as it is in the list, and wait until one is in it."""
+        self.page.locator("#channels").get_by_role("link", name=channel).click()
         self.wait_until_in(channel)
+
+    def leave(self, channel: str) -> None:
+        """Leave a channel that is open."""
+        self.page.get_by_role("button", name=f"Leave {channel}").click()
+
+    @property
+    def finder(self) -> Locator:
+        """The field that finds and creates channels."""
+        return self.page.get_by_label("Find or create a channel")
+
+    @property
+    def field(self) -> Locator:
+        """Where messages are typed."""
+        return self.page.get_by_label("Message", exact=True)
 
     def wait_until_in(self, channel: str) -> None:
         """Wait until the page shows that channel, connected."""
@@ -111,9 +131,8 @@ class Visitor:
 
     def say(self, text: str) -> None:
         """Type a line and press Enter."""
-        field = self.page.get_by_label("Message", exact=True)
-        field.fill(text)
-        field.press("Enter")
+        self.field.fill(text)
+        self.field.press("Enter")
 
     @property
     def log(self) -> Locator:

@@ -97,7 +97,7 @@ def test_choosing_a_person_begins_a_whisper(ann: Visitor, bob: Visitor) -> None:
 
     ann.page.get_by_role("button", name="Whisper to bob smith").click()
 
-    expect(ann.page.get_by_label("Message", exact=True)).to_have_value('/w "bob smith" ')
+    expect(ann.field).to_have_value('/w "bob smith" ')
 
 
 def test_another_chats_command_is_not_said_aloud(ann: Visitor) -> None:
@@ -105,7 +105,7 @@ def test_another_chats_command_is_not_said_aloud(ann: Visitor) -> None:
     ann.say("/msg bob secret")
 
     expect(ann.page.locator("#say-error")).to_contain_text("There is no command /msg.")
-    expect(ann.page.get_by_label("Message", exact=True)).to_have_value("/msg bob secret")
+    expect(ann.field).to_have_value("/msg bob secret")
     ann.say("//usr is a path, and so is")
     ann.say("/usr/bin")
     ann.hears("/usr is a path, and so is", "/usr/bin")
@@ -182,12 +182,12 @@ def test_what_was_said_meanwhile_is_heard_on_coming_back(ann: Visitor, bob: Visi
     bob.enter("garden")
     ann.say("first")
     bob.hears("first")
-    bob.create("kitchen")
+    bob.leave("garden")
     ann.hears("bob smith has left.")
     ann.say("second")
     ann.hears("second")
 
-    bob.page.go_back()
+    bob.enter("garden")
 
     bob.hears("second")
     for text in ("first", "second"):
@@ -235,14 +235,47 @@ def test_what_is_said_without_a_connection_is_sent_when_it_is_back(ann: Visitor,
     bob.forgive("net::ERR_INTERNET_DISCONNECTED")
 
 
-def test_a_name_that_is_taken_is_told_beside_the_field(ann: Visitor) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a/b", "A channel’s name cannot have a / in it."),
+        ("x" * 65, "This name has 65 characters, and at most 64 are allowed."),
+        ("a‮b", "The character U+202E is not allowed in names."),
+        ("a​b", "The character U+200B is not allowed in names."),
+    ],
+)
+def test_a_name_that_no_channel_can_have_is_told_as_it_is_typed(ann: Visitor, name: str, said: str) -> None:
+    ann.finder.fill(name)
+
+    expect(ann.page.locator("#find-hint")).to_have_text(said)
+    expect(ann.finder).to_have_attribute("aria-invalid", "true")
+    expect(ann.page.get_by_role("button", name="Create", exact=True)).to_be_hidden()
+    ann.finder.press("Enter")
+    expect(ann.finder).to_be_focused()
+
+
+def test_the_field_says_what_enter_would_do(ann: Visitor) -> None:
     ann.create("garden")
 
-    ann.page.get_by_label("New channel").fill("garden")
-    ann.page.get_by_label("New channel").press("Enter")
+    ann.finder.fill(" café ")
+    expect(ann.page.locator("#find-hint")).to_have_text("Enter creates “café”.")
+    ann.finder.fill("garden")
+    expect(ann.page.locator("#find-hint")).to_have_text("Enter opens this channel.")
+    expect(ann.page.get_by_role("button", name="Create", exact=True)).to_be_hidden()
+    ann.finder.press("Escape")
+    expect(ann.finder).to_have_value("")
 
-    expect(ann.page.locator("#create-error")).to_contain_text("already")
-    expect(ann.page.get_by_label("New channel")).to_have_attribute("aria-invalid", "true")
+
+def test_a_name_that_somebody_else_has_just_taken_leads_to_that_channel(ann: Visitor, bob: Visitor) -> None:
+    ann.page.route("**/channels", lambda route: route.abort() if route.request.method == "GET" else route.continue_())
+    expect(ann.page.locator("#channels-error")).to_contain_text("cannot be reached")
+    bob.create("garden")
+
+    ann.finder.fill("garden")
+    ann.finder.press("Enter")
+
+    ann.wait_until_in("garden")
+    expect(ann.page.locator("#people-list li")).to_have_count(2)
     ann.forgive(REFUSED)
 
 
@@ -252,7 +285,7 @@ def test_a_message_that_is_too_long_is_kept_in_the_field(ann: Visitor) -> None:
     ann.say("\u00e9" * 3000)
 
     expect(ann.page.locator("#say-error")).to_contain_text("6000 bytes, and at most 4096")
-    expect(ann.page.get_by_label("Message", exact=True)).to_have_value("\u00e9" * 3000)
+    expect(ann.field).to_have_value("\u00e9" * 3000)
 
 
 def test_logging_out_in_one_tab_ends_the_chat_in_the_other(ann: Visitor) -> None:
@@ -283,12 +316,12 @@ def test_on_a_phone_the_lists_fold_away_and_nothing_is_wider_than_the_page(invit
 
 def test_everything_can_be_done_from_the_keyboard(ann: Visitor) -> None:
     page = ann.page
-    page.get_by_label("New channel").focus()
+    ann.finder.focus()
     page.keyboard.type("garden")
     page.keyboard.press("Enter")
     ann.wait_until_in("garden")
 
-    expect(page.get_by_label("Message", exact=True)).to_be_focused()
+    expect(ann.field).to_be_focused()
     page.keyboard.type("one")
     page.keyboard.press("Shift+Enter")
     page.keyboard.type("two")

@@ -9,22 +9,33 @@ from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
 from web.routes.page import add_page
-from web.settings import Settings, load
+from web.settings import load
 
 SOCKETS = {"web.websocket": object()}  # what our own server puts into every request's environ
 
 
-def host(username: str | None = "ann", prefix: str = "/chat") -> Flask:
+class Hosted:
+    """As much of a chat as the page asks for."""
+
+    def __init__(self, username: str | None, display_name: str | None = None) -> None:
+        self._username = username
+        self._display_name = display_name
+        self.settings = load({"CHAT_MAX_MESSAGE": 1234}, {}, "instance")
+
+    def identify(self) -> str | None:
+        return self._username
+
+    def display_name(self) -> str | None:
+        return self._display_name
+
+
+def host(username: str | None = "ann", prefix: str = "/chat", display_name: str | None = None) -> Flask:
     """Somebody's application: no login of ours, no Flask-WTF, and not even a secret key."""
     app = Flask("web", static_folder=None)
     blueprint = Blueprint("chat", "web", template_folder="templates", static_folder="static", static_url_path="/static")
-    add_page(blueprint, lambda: username, settings)
+    add_page(blueprint, Hosted(username, display_name))  # type: ignore[arg-type]
     app.register_blueprint(blueprint, url_prefix=prefix)
     return app
-
-
-def settings() -> Settings:
-    return load({"CHAT_MAX_MESSAGE": 1234}, {}, "instance")
 
 
 @pytest.fixture
@@ -47,6 +58,7 @@ def test_the_page_knows_its_addresses_under_any_prefix(prefix: str) -> None:
         "token": f"{prefix}/token",
         "login": "",
         "username": "ann",
+        "display-name": "",
         "message-limit": "1234",
     }
 
@@ -57,10 +69,18 @@ def test_an_application_below_a_path_of_its_server_is_no_different(client: Flask
     assert data(page.text)["ws"] == "/below/chat/ws"
 
 
-def test_a_host_without_our_login_has_no_form_to_log_out(client: FlaskClient) -> None:
+def test_a_host_without_our_login_has_no_form_to_log_out_and_no_account(client: FlaskClient) -> None:
     page = client.get("/chat/", environ_overrides=SOCKETS)
 
     assert "Log out" not in page.text
+    assert "Account" not in page.text
+
+
+def test_the_page_knows_what_its_user_is_called() -> None:
+    page = host(display_name="Ann <Example>").test_client().get("/chat/", environ_overrides=SOCKETS)
+
+    assert data(page.text)["display-name"] == "Ann &lt;Example&gt;"
+    assert '<bdi class="from">Ann &lt;Example&gt;</bdi> <bdi class="handle">ann</bdi>' in page.text
 
 
 def test_a_host_without_our_login_answers_a_stranger_with_401() -> None:
@@ -109,6 +129,7 @@ def test_everything_that_the_page_loads_is_there(client: FlaskClient) -> None:
 
     scripts = {path for path in seen if path.endswith(".js")}
     assert {join(dirname(path), "room.js") for path in scripts} <= scripts
+    assert scripts == set(re.findall(r'"([^"]+\.js)"', page)), "all are named in the page, so that none waits for another"
     # With `nosniff` a browser runs no module of another type.
     assert {seen[path] for path in scripts} <= {"text/javascript", "application/javascript"}
 

@@ -39,7 +39,7 @@ export class Api {
 
   async #ask(url, body) {
     const headers = { Accept: "application/json" };
-    const request = { headers, redirect: "manual", cache: "no-store", signal: AbortSignal.timeout(DEADLINE) };
+    const request = { headers, redirect: "manual", cache: "no-cache", signal: AbortSignal.timeout(DEADLINE) };
     if (body !== undefined) {
       Object.assign(request, { method: "POST", body: JSON.stringify(body) });
       headers["Content-Type"] = "application/json";

@@ -1,6 +1,8 @@
-// The list of channels with its form for a new one: asks the server again every few seconds while somebody looks.
+// The channels in two lists: those that this page keeps open, and all others.  One field above them finds and creates.  The
+// server is asked again every few seconds while somebody looks; counts of open channels are known sooner.
 
-import { byId, make } from "./dom.js";
+import { fault, normal } from "./channel-name.js";
+import { byId, make, soon } from "./dom.js";
 import { KeyedList } from "./keyed-list.js";
 
 const EVERY = 5_000; // ms
@@ -9,32 +11,31 @@ const EVERY = 5_000; // ms
 export const address = (name) => `#/${encodeURIComponent(name)}`;
 
 export class ChannelList {
-  #list = new KeyedList(byId("channel-list"), createItem);
+  #open = new KeyedList(byId("open-list"), (name) => createItem(name, () => this.onLeave(name)));
+  #others = new KeyedList(byId("channel-list"), (name) => createItem(name));
+  #counts = null; // Map: name -> count, as the server said; null before it did
+  #rooms = [];
+  #current = null;
   #timer = null;
   #asking = false;
+  #field = byId("find");
+  #drawSoon = soon(() => this.#draw());
 
-  /** `onCreated(name)`; `onLoggedOut()`. */
-  constructor({ api, onCreated, onLoggedOut }) {
-    Object.assign(this, { api, onCreated, onLoggedOut });
-    byId("create").addEventListener("submit", (event) => this.#create(event));
-    byId("create-button").disabled = false; // before, the browser itself would have sent the form
+  /** `onChosen(name)`, also for one that was just created; `onLeave(name)`; `onLoggedIn()`; `onLoggedOut()`. */
+  constructor({ api, onChosen, onLeave, onLoggedIn, onLoggedOut }) {
+    Object.assign(this, { api, onChosen, onLeave, onLoggedIn, onLoggedOut });
+    byId("finder").addEventListener("submit", (event) => this.#submit(event));
+    this.#field.addEventListener("input", () => this.#draw());
+    this.#field.addEventListener("keydown", (event) => this.#clear(event));
     document.addEventListener("visibilitychange", () => this.refresh());
     this.refresh();
   }
 
-  /** Mark the channel that one is in. */
-  mark(name) {
-    this.current = name;
-    for (const [key, item] of this.#list.entries()) {
-      if (key === name) item.firstElementChild.setAttribute("aria-current", "page");
-      else item.firstElementChild.removeAttribute("aria-current");
-    }
-  }
-
-  /** How many are in a channel, from somebody who knows it sooner. */
-  showCount(name, count) {
-    const item = this.#list.get(name);
-    if (item) showCount(item, count);
+  /** Show which rooms are open, which of them one is in, and which have something new. */
+  show(rooms, current) {
+    this.#rooms = rooms;
+    this.#current = current;
+    this.#drawSoon();
   }
 
   async refresh() {
@@ -42,63 +43,107 @@ export class ChannelList {
     if (document.hidden || this.#asking) return;
     this.#asking = true;
     try {
-      this.#show(await this.api.listChannels());
+      const channels = await this.api.listChannels();
+      this.#counts = new Map(channels.map(({ name, count }) => [name, count]));
       byId("channels-error").textContent = "";
+      this.onLoggedIn();
     } catch (error) {
       byId("channels-error").textContent = `The list may be out of date. ${error.message}`;
       if (error.status === 401) return this.onLoggedOut();
     } finally {
       this.#asking = false;
+      this.#draw();
     }
     this.#timer = setTimeout(() => this.refresh(), EVERY);
   }
 
-  #show(channels) {
-    const sorted = channels.toSorted((one, other) => one.name.localeCompare(other.name));
-    this.#list.show(sorted.map(({ name }) => name));
-    for (const { name, count } of sorted) showCount(this.#list.get(name), count);
-    byId("channels-empty").hidden = sorted.length > 0;
-    this.mark(this.current);
+  #draw() {
+    const wanted = normal(this.#field.value);
+    const found = (name) => name.toLowerCase().includes(wanted.toLowerCase());
+    const open = new Map(this.#rooms.filter(({ name }) => found(name)).map((room) => [room.name, room]));
+    const others = [...(this.#counts?.keys() ?? [])].filter((name) => found(name) && !this.#rooms.some((room) => room.name === name));
+    this.#open.show([...open.keys()].sort(compare));
+    this.#others.show(others.sort(compare));
+    for (const [name, room] of open) this.#fill(this.#open.get(name), room.crowd.count, room);
+    for (const name of others) this.#fill(this.#others.get(name), this.#counts.get(name));
+    byId("open-title").hidden = open.size === 0;
+    byId("others-title").hidden = others.length === 0;
+    byId("channels-loading").hidden = this.#counts !== null || byId("channels-error").textContent !== "";
+    byId("channels-empty").hidden = this.#counts?.size !== 0 || this.#rooms.length > 0;
+    this.#tell(wanted);
   }
 
-  async #create(event) {
+  #fill(item, count, room = null) {
+    const link = item.firstElementChild;
+    if (room !== null && room.name === this.#current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+    link.classList.toggle("unread", room?.isUnread ?? false);
+    link.querySelector(".news").textContent = room?.isUnread ? ", something new," : "";
+    const place = link.querySelector(".count");
+    if (place.dataset.count === String(count)) return;
+    place.dataset.count = count;
+    place.replaceChildren(" ", String(count), make("span", { className: "unseen" }, count === 1 ? " person" : " people"));
+  }
+
+  // The field
+
+  #knows(name) {
+    return this.#counts?.has(name) || this.#rooms.some((room) => room.name === name);
+  }
+
+  /** Say what Enter would do, or what is wrong, while it is typed. */
+  #tell(name) {
+    const why = fault(name);
+    const isNew = name !== "" && !why && !this.#knows(name);
+    byId("create-button").hidden = !isNew;
+    this.#hint(why || (isNew ? `Enter creates “${name}”.` : name && "Enter opens this channel."), why !== "");
+  }
+
+  #hint(text, isFault) {
+    const place = byId("find-hint");
+    if (place.textContent !== text) place.textContent = text;
+    place.className = isFault ? "error" : "hint";
+    this.#field.setAttribute("aria-invalid", String(isFault));
+  }
+
+  async #submit(event) {
     event.preventDefault();
-    const field = byId("new-channel");
-    const name = field.value.trim();
+    const name = normal(this.#field.value);
+    if (!name || fault(name)) return this.#field.focus();
     try {
-      if (!name) throw new Error("Enter a name for the new channel.");
-      const created = await this.api.createChannel(name);
-      field.value = "";
-      showFault(field, "");
+      const chosen = this.#knows(name) ? name : await this.api.createChannel(name);
+      this.#field.value = "";
+      this.onChosen(chosen);
       this.refresh();
-      this.onCreated(created);
     } catch (error) {
-      showFault(field, sentence(error));
-      field.focus();
+      if (error.code === "duplicated_channel") return this.#chooseAnyway(name); // somebody else was faster
+      this.#hint(sentence(error.message), true);
+      this.#field.focus();
     }
   }
+
+  #chooseAnyway(name) {
+    this.#field.value = "";
+    this.onChosen(name);
+    this.refresh();
+  }
+
+  #clear(event) {
+    if (event.key !== "Escape" || this.#field.value === "") return;
+    event.stopPropagation(); // the next one closes the drawer
+    this.#field.value = "";
+    this.#draw();
+  }
 }
 
-function createItem(name) {
-  const count = make("span", { className: "count" });
-  return make("li", {}, make("a", { href: address(name), className: "channel" }, make("bdi", {}, name), count));
+const compare = (one, other) => one.localeCompare(other, undefined, { numeric: true });
+
+function createItem(name, onLeave = null) {
+  const label = make("bdi", { className: "label" }, name);
+  const marks = [make("span", { className: "news unseen" }), make("span", { className: "count" })];
+  const item = make("li", {}, make("a", { href: address(name), className: "channel" }, label, ...marks));
+  if (onLeave) item.append(make("button", { type: "button", className: "leave", title: "Leave", "aria-label": `Leave ${name}`, onclick: onLeave }, "×"));
+  return item;
 }
 
-function showCount(item, count) {
-  const place = item.querySelector(".count");
-  if (place.dataset.count === String(count)) return;
-  place.dataset.count = count;
-  const unit = make("span", { className: "unseen" }, count === 1 ? " person" : " people");
-  place.replaceChildren(" ", String(count), unit);
-}
-
-function showFault(field, text) {
-  byId("create-error").textContent = text;
-  field.setAttribute("aria-invalid", String(text !== ""));
-}
-
-function sentence(error) {
-  if (error.code === "duplicated_channel") return "There is a channel of that name already. Choose it in the list.";
-  const text = error.message;
-  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
-}
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");

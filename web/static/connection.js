@@ -6,6 +6,7 @@
 import { askedFor, backoff } from "./backoff.js";
 
 const PATIENCE = 15_000; // ms for a handshake, and beyond the server's own ping interval
+const ANSWER = 10_000; // ms for any sign of life after something was sent
 const STABLE = 10_000; // ms online after which the next loss counts as the first again
 const RESTART = 1012;
 
@@ -27,10 +28,11 @@ export class Connection {
   #patience = PATIENCE;
   #timer = null;
   #watchdog = null;
+  #isAsking = false; // something was sent, and nothing has come since
 
   /** `resume()` returns {epoch, offset} of the last event seen, or null. */
-  constructor({ url, channel, api, resume, onFrame, onState }) {
-    Object.assign(this, { url, channel, api, resume, onFrame, onState });
+  constructor({ url, channel, me, api, resume, onFrame, onState }) {
+    Object.assign(this, { url, channel, me, api, resume, onFrame, onState });
   }
 
   /** Connect now, whatever was going on. */
@@ -39,8 +41,10 @@ export class Connection {
     const round = this.#round;
     this.onState({ name: "connecting" });
     try {
-      const { token } = await this.api.requestToken(this.channel);
-      if (round === this.#round) this.#connect(token);
+      const { token, username } = await this.api.requestToken(this.channel);
+      if (round !== this.#round) return;
+      if (username === this.me) this.#connect(token);
+      else this.#end("refused", "Somebody else is logged in now. Reload this page.");
     } catch (error) {
       if (round === this.#round) this.#refused(error);
     }
@@ -60,6 +64,8 @@ export class Connection {
   send(frame) {
     if (this.#onlineSince === null || this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(JSON.stringify(frame));
+    if (!this.#isAsking) this.#listen(ANSWER);
+    this.#isAsking = true;
     return true;
   }
 
@@ -93,15 +99,20 @@ export class Connection {
     if (frame.type === "welcome") {
       this.#onlineSince = Date.now();
       this.#patience = PATIENCE + 1000 * frame.ping;
+      this.#listen();
       this.onState({ name: "online" });
     }
     this.onFrame(frame);
   }
 
-  /** A browser tells of a dead network minutes late, or never; so silence beyond the ping interval is the end. */
-  #listen() {
+  /**
+   * A browser tells of a dead network minutes late, or never; so silence beyond the ping interval is the end, and so is
+   * silence after something was said, for the server answers that.
+   */
+  #listen(patience = this.#patience) {
+    this.#isAsking = false;
     clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(() => this.#lost(1006, ""), this.#patience);
+    this.#watchdog = setTimeout(() => this.#lost(1006, ""), patience);
   }
 
   #lost(code, reason) {

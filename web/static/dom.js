@@ -1,4 +1,4 @@
-// Making elements.  Text goes in as text only: nothing that somebody wrote is ever parsed as HTML.
+// Elements: finding, making and redrawing them.  Text goes in as text only: nothing that somebody wrote is ever parsed as HTML.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -12,4 +12,17 @@ export function make(tag, properties = {}, ...children) {
   }
   element.append(...children);
   return element;
+}
+
+/** Return a function that has `draw` called once, soon, however often it is called until then. */
+export function soon(draw) {
+  let isDue = false;
+  return () => {
+    if (isDue) return;
+    isDue = true;
+    setTimeout(() => {
+      isDue = false;
+      draw();
+    }, 0);
+  };
 }

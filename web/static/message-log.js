@@ -2,16 +2,22 @@
 // screen readers; what has not been confirmed waits below it, in the outbox.
 
 import { make } from "./dom.js";
+import { richText } from "./rich-text.js";
 
 const LONGEST = 2000; // entries kept on the page
 const NEAR = 48; // pixels from the end that still count as "at the end"
+const TOGETHER = 5 * 60_000; // ms within which one author's messages stand under one head
 
 export class MessageLog {
   #follow = true; // whether the reader is at the end, and so wants to stay there
+  #last = null; // {from, to, date} of the last entry when it was a message
+  #lastPending = null;
+  #day = "";
+  #mark = null;
 
-  /** `me` is the own name. */
-  constructor(me, channel) {
-    this.me = me;
+  /** `me` is the own user name. */
+  constructor({ me, names, channel }) {
+    Object.assign(this, { me, names });
     this.log = make("div", { className: "log", role: "log", "aria-live": "polite", "aria-label": `Messages in ${channel}` });
     this.outbox = make("div", { className: "outbox" });
     this.newest = make("button", { type: "button", className: "newest", hidden: true }, "New messages below");
@@ -27,54 +33,94 @@ export class MessageLog {
   /** A message or, with `to`, a whisper; `note` is said beside it. */
   add({ from, to = null, text, date, note = "" }) {
     if (from === "") return this.remark(text, date);
-    const entry = this.#entry({ from, to, text, date });
-    if (note) entry.append(make("p", { className: "hint" }, note));
+    const when = new Date(date);
+    this.#startDay(when);
+    const said = { from, to, date: when };
+    const entry = this.#entry({ ...said, text, follows: belongs(said, this.#last) });
+    if (note) entry.lastElementChild.append(make("p", { className: "hint" }, note));
     this.#append(entry);
+    this.#last = said;
   }
 
   /** A quiet line that nobody has said. */
   remark(text, date = new Date()) {
-    this.#append(make("div", { className: "remark" }, make("span", { dir: "auto" }, text), " ", time(date)));
+    this.#remark(make("span", { dir: "auto" }, ...richText(text)), new Date(date));
   }
 
   /** A quiet line about one person. */
-  remarkAbout(name, text) {
-    const line = make("span", {}, make("bdi", {}, name), ` ${text}`);
-    this.#append(make("div", { className: "remark" }, line, " ", time(new Date())));
+  remarkAbout(user, text) {
+    this.#remark(make("span", {}, make("bdi", {}, this.names.of(user)), ` ${text}`), new Date());
+  }
+
+  /** A line above what nobody has seen yet; there is one at most. */
+  markNew() {
+    this.#mark?.remove();
+    this.#mark = make("p", { className: "rule new" }, make("span", {}, "New"));
+    this.#append(this.#mark);
   }
 
   /** An entry at the end that is not confirmed yet; what is returned shows how it fares. */
   addPending({ to, text }) {
-    const entry = this.#entry({ from: this.me, to, text, date: new Date() });
+    const said = { from: this.me, to, date: new Date() };
+    const before = this.outbox.childElementCount ? this.#lastPending : this.#last;
+    const entry = this.#entry({ ...said, text, follows: belongs(said, before) });
     const state = make("p", { className: "hint", role: "status" });
-    entry.append(state);
+    entry.lastElementChild.append(state);
     entry.classList.add("pending");
     this.outbox.append(entry);
+    this.#lastPending = said;
     this.toEnd();
     return new PendingEntry(entry, state);
   }
 
+  /** Whether what is added is read out by screen readers: not while much is caught up on. */
+  setQuiet(isQuiet) {
+    this.log.setAttribute("aria-live", isQuiet ? "off" : "polite");
+  }
+
+  /** Show the newest; what was new has been seen. */
   toEnd() {
     this.#follow = true;
     this.scroller.scrollTop = this.scroller.scrollHeight;
     this.newest.hidden = true;
   }
 
-  #entry({ from, to, text, date }) {
-    const head = make("p", { className: "head" }, make("bdi", { className: "from" }, from), " ");
-    if (to !== null) head.append(make("span", { className: "to" }, "whispers to ", make("bdi", {}, to)), " ");
+  #entry({ from, to, date, text, follows }) {
+    const head = make("p", { className: "head" }, ...this.names.label(from), " ");
+    if (to !== null) head.append(make("span", { className: "to" }, "whispers to ", make("bdi", {}, this.names.of(to))), " ");
     head.append(time(date));
-    const entry = make("div", { className: "message" }, head, make("p", { className: "text", dir: "auto" }, text));
+    const body = make("div", { className: "body" }, head, make("p", { className: "text", dir: "auto" }, ...richText(text)));
+    const entry = make("div", { className: "message" }, this.names.avatar(from), body);
     entry.classList.toggle("own", from === this.me);
     entry.classList.toggle("whisper", to !== null);
+    entry.classList.toggle("follows", follows);
     return entry;
   }
 
+  #remark(line, date) {
+    this.#startDay(date);
+    this.#append(make("p", { className: "remark" }, line, " ", time(date)));
+  }
+
+  #startDay(date) {
+    const day = date.toDateString();
+    if (day === this.#day) return;
+    this.#day = day;
+    const text = date.toLocaleDateString(undefined, { weekday: "long", day: "numeric", month: "long" });
+    this.#append(make("p", { className: "rule" }, make("span", {}, text)));
+  }
+
   #append(entry) {
+    this.#last = null;
     this.log.append(entry);
-    if (this.log.childElementCount > LONGEST) this.log.firstElementChild.remove();
+    if (this.log.childElementCount > LONGEST) this.#shorten();
     if (this.#follow) this.toEnd();
     else this.newest.hidden = false;
+  }
+
+  #shorten() {
+    this.log.firstElementChild.remove();
+    this.log.firstElementChild.classList.remove("follows"); // its head has gone
   }
 
   #noteScrolling() {
@@ -82,6 +128,11 @@ export class MessageLog {
     this.#follow = scrollTop + clientHeight >= scrollHeight - NEAR;
     if (this.#follow) this.newest.hidden = true;
   }
+}
+
+/** Whether a message goes under the head of the one before it. */
+function belongs(said, before) {
+  return before !== null && before.from === said.from && before.to === said.to && said.date - before.date < TOGETHER;
 }
 
 class PendingEntry {
@@ -113,9 +164,6 @@ function button(text, onclick) {
 }
 
 function time(date) {
-  const when = new Date(date);
-  const today = when.toDateString() === new Date().toDateString();
-  const clock = { hour: "2-digit", minute: "2-digit" };
-  const shown = when.toLocaleString(undefined, today ? clock : { ...clock, day: "numeric", month: "short" });
-  return make("time", { dateTime: when.toISOString(), title: when.toLocaleString() }, shown);
+  const shown = date.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+  return make("time", { dateTime: date.toISOString(), title: date.toLocaleString() }, shown);
 }

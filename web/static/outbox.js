@@ -6,7 +6,9 @@ const MOST = 50;
 const WAITING = "Waiting for the connection…";
 
 export class Outbox {
-  #entries = new Map(); // id -> {id, text, to, since, shown}
+  #entries = new Map(); // id -> {id, text, to, since, sent, failed, timer, shown}
+  #rate = 0; // messages a second that the server takes; 0 is no limit
+  #slowed = 0; // entries that wait because it was too much
 
   /** `send(frame)` returns whether there was a connection; `log` is the MessageLog that shows them. */
   constructor({ channel, send, log }) {
@@ -15,6 +17,10 @@ export class Outbox {
 
   get isFull() {
     return this.#entries.size >= MOST;
+  }
+
+  get isEmpty() {
+    return this.#entries.size === 0;
   }
 
   /** Say something for the first time. */
@@ -27,12 +33,14 @@ export class Outbox {
   /** The connection has gone: nothing is under way any more. */
   hold() {
     for (const entry of this.#entries.values()) {
+      this.#stop(entry);
       if (!entry.failed) entry.shown.wait(WAITING);
     }
   }
 
-  /** Say again all that was lost with the last connection. */
-  sayAgain() {
+  /** Say again all that was lost with the last connection, to a server that takes `rate` messages a second. */
+  sayAgain(rate) {
+    this.#rate = rate;
     for (const entry of this.#entries.values()) {
       if (entry.failed) continue;
       // A whisper is not logged, so the server may not know that it was delivered.
@@ -45,8 +53,10 @@ export class Outbox {
   /** Return the entry of that id and forget it, or undefined. */
   take(id) {
     const entry = this.#entries.get(id);
+    if (!entry) return undefined;
+    this.#stop(entry);
     this.#entries.delete(id);
-    entry?.shown.remove();
+    entry.shown.remove();
     return entry;
   }
 
@@ -54,11 +64,13 @@ export class Outbox {
     return this.#entries.has(id);
   }
 
-  /** The server refused `id`. */
-  refuse(id, why, again) {
+  /** The server refused `id`; return whether that was one of these. */
+  refuse(id, { code, why, retry }) {
     const entry = this.#entries.get(id);
-    if (entry) this.#fail(entry, why, again);
-    return entry !== undefined;
+    if (!entry) return false;
+    if (code === "rate_limited") this.#slowDown(entry);
+    else this.#fail(entry, why, retry);
+    return true;
   }
 
   #publish(entry) {
@@ -67,6 +79,25 @@ export class Outbox {
     entry.failed = false;
     entry.sent = this.send(to === null ? frame : { ...frame, to });
     entry.shown.wait(entry.sent ? "Sending…" : WAITING);
+  }
+
+  /** Too much at once: say it again by itself, one after the other, a little slower than the server would allow. */
+  #slowDown(entry) {
+    this.#stop(entry);
+    this.#slowed += 1;
+    entry.shown.wait("That was fast. Sending in a moment…");
+    const again = () => {
+      this.#stop(entry);
+      this.#publish(entry);
+    };
+    entry.timer = setTimeout(again, 1000 + (1200 * this.#slowed) / (this.#rate || 1));
+  }
+
+  #stop(entry) {
+    if (!entry.timer) return;
+    clearTimeout(entry.timer);
+    entry.timer = null;
+    this.#slowed -= 1;
   }
 
   #fail(entry, why, again) {

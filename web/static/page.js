@@ -4,100 +4,128 @@ import { Api } from "./api.js";
 import { address, ChannelList } from "./channel-list.js";
 import { whisperTo } from "./command.js";
 import { Composer } from "./composer.js";
-import { Connection } from "./connection.js";
 import { byId, make } from "./dom.js";
+import { Drawer } from "./drawer.js";
+import { Names } from "./names.js";
 import { People } from "./people.js";
 import { Room } from "./room.js";
+import { Rooms } from "./rooms.js";
 import { Status } from "./status.js";
+import { Store } from "./store.js";
 
-const { ws, channels, token, username, messageLimit } = document.body.dataset;
-const PHONE = matchMedia("(max-width: 55.99rem)"); // as in page.css
+const { ws, channels, token, login, username, displayName, messageLimit } = document.body.dataset;
+const PHONE = "(max-width: 47.99rem)"; // both as in page.css
+const TABLET = "(max-width: 67.99rem)";
 
 const LOGGED_OUT = { name: "ended", code: "logged_out", text: "You have been logged out." };
 
 class Page {
-  #rooms = new Map(); // every channel entered since the page was loaded
   #room = null;
-  #connection = null;
+  #isLoggedOut = false;
 
   constructor() {
+    const store = new Store(username);
+    this.names = new Names();
+    this.names.learn({ user: username, name: displayName });
+    byId("me").prepend(this.names.avatar(username));
     this.api = new Api({ channels, token });
-    this.status = new Status({ onHurry: () => this.#connection?.open(), onCreate: () => this.#createAgain() });
-    this.people = new People({ me: username, onChosen: (name) => this.composer.begin(whisperTo(name)) });
-    this.composer = new Composer({ say: (said) => this.#say(said), limit: () => this.#room?.limit ?? Number(messageLimit) });
+    this.channels = new Drawer("channels", PHONE);
+    this.crowd = new Drawer("people", TABLET);
+    this.status = new Status({ login, onHurry: () => this.#room.open(), onCreate: () => this.#createAgain() });
+    this.people = new People({ me: username, names: this.names, onChosen: (name) => this.#whisper(name) });
+    this.composer = new Composer({ say: (said) => this.#say(said), limit: () => this.#room?.limit ?? Number(messageLimit), store });
+    this.rooms = new Rooms({ create: (name) => this.#createRoom(name), store });
     this.list = new ChannelList({
       api: this.api,
-      onCreated: (name) => this.#goTo(name),
+      onChosen: (name) => this.#goTo(name),
+      onLeave: (name) => this.#leave(name),
+      onLoggedIn: () => this.#logIn(),
       onLoggedOut: () => this.#logOut(),
     });
     addEventListener("hashchange", () => this.follow());
-    addEventListener("online", () => this.#connection?.hurry());
+    addEventListener("online", () => this.rooms.open.forEach((room) => room.hurry()));
+    addEventListener("beforeunload", (event) => this.#guard(event));
+    document.addEventListener("visibilitychange", () => document.hidden || this.#look());
+    this.rooms.restore();
   }
 
   /** Enter the channel that the address bar names. */
   follow() {
     const name = channelIn(location.hash);
     if (name === this.#room?.name) return;
-    this.#leave();
+    if (this.#room) this.#room.log.element.hidden = true;
+    this.#room = null;
     if (name !== null) this.#enter(name);
-    openPanel("channels", PHONE.matches && name === null);
-    openPanel("people", false);
+    const isInside = this.#room !== null;
+    byId("room").hidden = byId("status").hidden = byId("people").hidden = byId("show-people").hidden = !isInside;
+    byId("nowhere").hidden = isInside;
+    byId("title").replaceChildren(isInside ? make("bdi", {}, name) : "Chat");
+    this.#draw();
+    this.crowd.show(false);
+    this.channels.show(!isInside);
+    if (isInside && !matchMedia(PHONE).matches) byId("text").focus(); // on a phone that would raise the keyboard
   }
 
   #enter(name) {
-    const room = this.#rooms.get(name) ?? this.#open(name);
+    const room = this.rooms.visit(name);
     this.#room = room;
-    byId("room-title").replaceChildren(make("bdi", {}, name));
-    document.title = `${name} – Chat`;
-    this.#showRoom(true);
-    this.list.mark(name);
+    room.log.element.hidden = false;
+    room.look();
+    this.composer.switchTo(name);
+    this.status.show(room.state);
     this.people.show(room.crowd);
-    this.#connection = new Connection({
-      url: ws,
-      channel: name,
-      api: this.api,
-      resume: () => room.resumeFrom(),
-      onFrame: (frame) => room.receive(frame),
-      onState: (state) => {
-        this.status.show(state);
-        if (state.name !== "online") room.outbox.hold();
-      },
-    });
-    this.#connection.open();
-    if (!PHONE.matches) byId("text").focus(); // on a phone that would raise the keyboard
   }
 
-  #open(name) {
-    const room = new Room({
-      name,
-      me: username,
-      send: (frame) => room === this.#room && this.#connection.send(frame),
-      onCrowd: () => room === this.#room && this.#showCrowd(room),
-    });
-    this.#rooms.set(name, room);
-    byId("scrolls").append(room.log.element);
-    return room;
+  #createRoom(name) {
+    const hooks = {
+      onState: (room) => this.#showState(room),
+      onCrowd: (room) => this.#showCrowd(room),
+      onUnread: (room) => this.#showUnread(room),
+      onMissed: (room, count) => room === this.#room && announce(`${count} missed: the newest are at the end.`),
+      isSeen: (room) => room === this.#room && !document.hidden,
+    };
+    return new Room({ name, me: username, names: this.names, url: ws, api: this.api, place: byId("scrolls"), ...hooks });
   }
 
-  #showCrowd({ name, crowd }) {
-    this.people.show(crowd);
-    this.list.showCount(name, crowd.count);
+  #showState(room) {
+    if (room.state.code === "logged_out" && !this.#isLoggedOut) this.#logOut();
+    if (room === this.#room) this.status.show(room.state);
   }
 
-  #leave() {
-    if (this.#room === null) return;
-    this.#connection.close();
-    this.#showRoom(false);
-    this.#room = this.#connection = null;
-    this.list.mark(null);
-    document.title = "Chat";
+  #showCrowd(room) {
+    if (room === this.#room) this.people.show(room.crowd);
+    this.#draw();
   }
 
-  #showRoom(isShown) {
-    this.#room.log.element.hidden = !isShown;
-    byId("room").hidden = byId("people").hidden = byId("show-people").hidden = !isShown;
-    byId("nowhere").hidden = isShown;
-    if (isShown) this.#room.log.toEnd();
+  #showUnread(room) {
+    if (room !== this.#room) announce(`There is something new in ${room.name}.`);
+    this.#draw();
+  }
+
+  /** Somebody has come back to this tab. */
+  #look() {
+    this.#room?.look();
+    this.#draw();
+  }
+
+  #draw() {
+    const open = this.rooms.open;
+    this.list.show(open, this.#room?.name);
+    const isNew = open.some((room) => room.isUnread);
+    byId("show-channels").classList.toggle("unread", isNew);
+    document.title = `${isNew ? "• " : ""}${this.#room ? `${this.#room.name} – Chat` : "Chat"}`;
+  }
+
+  #goTo(name) {
+    if (name === this.#room?.name) this.channels.show(false);
+    else location.hash = address(name);
+  }
+
+  #leave(name) {
+    this.rooms.leave(name);
+    if (name === this.#room?.name) location.hash = "";
+    else this.#draw();
+    byId("find").focus(); // what had the focus has gone
   }
 
   #say(said) {
@@ -106,28 +134,46 @@ class Page {
     return "";
   }
 
-  #goTo(name) {
-    location.hash = address(name);
+  #whisper(name) {
+    this.crowd.show(false);
+    this.composer.begin(whisperTo(name));
   }
 
   async #createAgain() {
-    const connection = this.#connection;
+    const room = this.#room;
     try {
-      await this.api.createChannel(connection.channel);
+      await this.api.createChannel(room.name);
     } catch (error) {
       // Somebody else may have been faster, which is as good.
-      if (error.code !== "duplicated_channel") return this.status.show({ name: "ended", code: "no_channel", text: error.message });
+      if (error.code !== "duplicated_channel") return this.status.show({ ...room.state, text: error.message });
     }
     this.list.refresh();
-    if (connection === this.#connection) connection.open();
+    room.open();
   }
 
   #logOut() {
-    this.#connection?.close();
-    this.status.show(LOGGED_OUT);
+    this.#isLoggedOut = true;
+    for (const room of this.rooms.open) room.end(LOGGED_OUT);
     // Without a room its status is out of sight.
-    if (this.#room === null) byId("nowhere").replaceChildren(byId("state").textContent, " ", byId("log-in"));
+    if (!this.#room) byId("nowhere").textContent = LOGGED_OUT.text + (login ? " Reload this page to log in." : "");
   }
+
+  /** Logged in again, in another tab perhaps. */
+  #logIn() {
+    if (!this.#isLoggedOut) return;
+    this.#isLoggedOut = false;
+    for (const room of this.rooms.open) room.open();
+  }
+
+  /** What was not sent would be lost. */
+  #guard(event) {
+    if (this.rooms.open.some((room) => !room.outbox.isEmpty)) event.preventDefault();
+  }
+}
+
+/** For screen readers alone. */
+function announce(text) {
+  byId("announcer").textContent = text;
 }
 
 /** The channel that a hash names, or null. */
@@ -140,13 +186,5 @@ function channelIn(hash) {
   }
 }
 
-function openPanel(id, isOpen) {
-  byId(id).classList.toggle("open", isOpen);
-  byId(`show-${id}`).setAttribute("aria-expanded", String(isOpen));
-}
-
-for (const id of ["channels", "people"]) {
-  byId(`show-${id}`).addEventListener("click", () => openPanel(id, !byId(id).classList.contains("open")));
-}
-byId("people").hidden = byId("show-people").hidden = true;
 new Page().follow();
+document.body.dataset.ready = ""; // from here on keys and clicks are heard

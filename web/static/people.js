@@ -1,39 +1,45 @@
 // The list of people in a channel; choosing one begins a whisper.
 
-import { byId, make } from "./dom.js";
+import { byId, make, soon } from "./dom.js";
 import { KeyedList } from "./keyed-list.js";
 
 export class People {
-  #list;
-  #drawn = false;
+  #list = new KeyedList(byId("people-list"), () => make("li"));
+  #drawSoon = soon(() => this.#draw());
 
-  constructor({ me, onChosen }) {
-    this.#list = new KeyedList(byId("people-list"), (name) => createItem(name, me, onChosen));
+  constructor({ me, names, onChosen }) {
+    Object.assign(this, { me, names, onChosen });
   }
 
-  /** Show `crowd`; many changes at once are drawn once. */
   show(crowd) {
     this.crowd = crowd;
-    if (this.#drawn) return;
-    this.#drawn = true;
-    setTimeout(() => this.#draw(), 0);
+    this.#drawSoon();
   }
 
   #draw() {
-    this.#drawn = false;
-    const { names, count } = this.crowd;
-    this.#list.show([...names].sort((one, other) => one.localeCompare(other)));
+    const { users, count } = this.crowd;
+    const sorted = [...users].sort((one, other) => this.names.of(one).localeCompare(this.names.of(other)));
+    this.#list.show(sorted);
+    for (const user of sorted) this.#label(this.#list.get(user), user);
     byId("people-count").textContent = count || "";
-    const hidden = count - names.size;
+    byId("people-toggle-count").textContent = count || "";
+    const hidden = count - users.size;
     byId("people-more").hidden = hidden <= 0;
     byId("people-more").textContent = `and ${hidden} more`;
   }
-}
 
-function createItem(name, me, onChosen) {
-  if (name === me) return make("li", { className: "person" }, make("bdi", {}, name), " (you)");
-  const label = make("span", { className: "unseen" }, "Whisper to ");
-  const title = "Whisper";
-  const button = make("button", { type: "button", title, onclick: () => onChosen(name) }, label, make("bdi", {}, name));
-  return make("li", { className: "person" }, button);
+  /** A display name may have come or changed since. */
+  #label(item, user) {
+    const name = this.names.of(user);
+    if (item.dataset.name === name) return;
+    item.dataset.name = name;
+    const shown = [this.names.avatar(user), make("span", { className: "who" }, ...this.names.label(user))];
+    if (user === this.me) {
+      shown[1].append(make("span", { className: "handle" }, " (you)"));
+      item.replaceChildren(make("div", { className: "person" }, ...shown));
+      return;
+    }
+    const properties = { type: "button", className: "person", title: "Whisper", onclick: () => this.onChosen(user) };
+    item.replaceChildren(make("button", properties, make("span", { className: "unseen" }, "Whisper to "), ...shown));
+  }
 }

@@ -1,6 +1,7 @@
-// One channel as this page knows it: what was said, who is here, and how far it has heard.  It outlives connections, so
-// that coming back goes on where the last one ended.
+// One channel as this page knows it: what was said, who is here, how far it has heard, and its connection.  What it knows
+// outlives connections, so that coming back goes on where the last one ended.
 
+import { Connection } from "./connection.js";
 import { Crowd } from "./crowd.js";
 import { MessageLog } from "./message-log.js";
 import { Outbox } from "./outbox.js";
@@ -10,24 +11,74 @@ const HEARD = new Set(["welcome", "message", "whisper", "joined", "left", "prese
 export class Room {
   #epoch = null;
   #offset = 0; // of the last event heard; events up to it are not new
+  #missed = null; // while it catches up with what was said meanwhile: {until, count}
   #settled = new Set(); // own whispers that were acked before they were heard
+  #connection;
+  isOpen = false;
+  isUnread = false;
+  state = { name: "connecting" };
   crowd = new Crowd();
   limit = null; // bytes of one message
 
-  /** `send(frame)`, as in Connection; `onCrowd()` when somebody came or went. */
-  constructor({ name, me, send, onCrowd }) {
-    Object.assign(this, { name, me, onCrowd });
-    this.log = new MessageLog(me, name);
-    this.outbox = new Outbox({ channel: name, send, log: this.log });
+  /**
+   * `place` is where its log goes; `onState(room)`, `onCrowd(room)` and `onUnread(room)` when these change; `isSeen(room)`
+   * whether somebody looks at it; `onMissed(room, count)` when it has caught up.
+   */
+  constructor({ name, me, names, url, api, place, ...hooks }) {
+    Object.assign(this, { name, me, names, ...hooks });
+    this.log = new MessageLog({ me, names, channel: name });
+    place.append(this.log.element);
+    this.outbox = new Outbox({ channel: name, send: (frame) => this.#connection.send(frame), log: this.log });
+    this.#connection = new Connection({
+      url,
+      channel: name,
+      me,
+      api,
+      resume: () => (this.#epoch === null ? null : { epoch: this.#epoch, offset: this.#offset }),
+      onFrame: (frame) => this.#receive(frame),
+      onState: (state) => this.#change(state),
+    });
   }
 
-  /** Where to resume, or null. */
-  resumeFrom() {
-    return this.#epoch === null ? null : { epoch: this.#epoch, offset: this.#offset };
+  /** Connect, unless it is so or about to be. */
+  open() {
+    if (this.isOpen && this.state.name !== "ended") return;
+    this.isOpen = true;
+    this.#connection.open();
+  }
+
+  /** Try at once instead of waiting. */
+  hurry() {
+    this.#connection.hurry();
+  }
+
+  /** Leave the channel, to come back perhaps. */
+  close() {
+    this.isOpen = this.isUnread = false;
+    this.#connection.close();
+    this.outbox.hold();
+  }
+
+  /** Stop trying, for the reason in `state`, until it is opened again. */
+  end(state) {
+    this.#connection.close();
+    this.#change(state);
+  }
+
+  /** Somebody looks at it. */
+  look() {
+    this.isUnread = false;
+    this.log.toEnd();
+  }
+
+  #change(state) {
+    this.state = state;
+    if (state.name !== "online") this.outbox.hold();
+    this.onState(this);
   }
 
   /** Take one frame from the server.  Unknown types are left alone: a newer server may have more to say. */
-  receive(frame) {
+  #receive(frame) {
     if (HEARD.has(frame.type)) this[frame.type](frame);
   }
 
@@ -40,39 +91,47 @@ export class Room {
       this.#offset = offset;
       this.#epoch = epoch;
     }
+    this.#missed = offset > this.#offset ? { until: offset, count: 0 } : null;
+    this.log.setQuiet(this.#missed !== null);
     this.limit = limits.message;
+    for (const user of users) this.names.learn(user);
     this.crowd.reset(users, count);
-    this.onCrowd();
-    this.outbox.sayAgain();
+    this.onCrowd(this);
+    this.outbox.sayAgain(limits.rate);
   }
 
   message({ offset, id, from, text, date }) {
     if (from === this.me) this.outbox.take(id);
     if (offset <= this.#offset) return;
     this.#offset = offset;
+    this.#note(from);
     this.log.add({ from, text, date });
+    if (this.#missed) this.#catchUp(offset);
   }
 
   whisper({ id, from, to, text, date }) {
     if (from === this.me) this.outbox.take(id);
     if (from === this.me && this.#settled.delete(id)) return;
+    this.#note(from);
     this.log.add({ from, to, text, date });
   }
 
   joined({ user }) {
+    this.names.learn(user);
     if (this.crowd.join(user) && user.user !== this.me) this.log.remarkAbout(user.user, "has entered.");
-    this.onCrowd();
+    this.onCrowd(this);
   }
 
   left({ user }) {
     this.crowd.leave(user);
     if (user.user !== this.me) this.log.remarkAbout(user.user, "has left.");
-    this.onCrowd();
+    this.onCrowd(this);
   }
 
   presence(change) {
+    for (const user of change.joined) this.names.learn(user);
     this.crowd.change(change);
-    this.onCrowd();
+    this.onCrowd(this);
   }
 
   /** Mostly the message itself follows, or came before; what else is confirmed is settled here. */
@@ -85,7 +144,23 @@ export class Room {
     this.log.add({ from: this.me, to, text, date: new Date(), note });
   }
 
-  error({ id, message, retry }) {
-    if (!this.outbox.refuse(id, `${message}.`, retry)) this.log.remark(`The server says: ${message}.`);
+  error({ id, code, message, retry }) {
+    if (!this.outbox.refuse(id, { code, why: `${message}.`, retry })) this.log.remark(`The server says: ${message}.`);
+  }
+
+  /** Somebody else has said something: tell, if nobody looks. */
+  #note(from) {
+    if (from === this.me || this.isUnread || this.isSeen(this)) return;
+    this.isUnread = true;
+    this.log.markNew();
+    this.onUnread(this);
+  }
+
+  #catchUp(offset) {
+    if (offset <= this.#missed.until) this.#missed.count += 1;
+    if (offset < this.#missed.until) return;
+    this.log.setQuiet(false);
+    this.onMissed(this, this.#missed.count);
+    this.#missed = null;
   }
 }

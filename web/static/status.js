@@ -7,25 +7,33 @@ const OFFERS = { no_channel: "Create it", refused: "Try again" };
 export class Status {
   #timer = null;
 
-  /** `onHurry()` connects at once; `onCreate()` creates the channel that has gone. */
-  constructor({ onHurry, onCreate }) {
-    this.state = null;
+  /** `onHurry()` connects at once; `onCreate()` creates the channel that has gone; `login` is "" where there is none. */
+  constructor({ login, onHurry, onCreate }) {
+    Object.assign(this, { login, state: null });
     byId("retry").addEventListener("click", () => (this.state.code === "no_channel" ? onCreate() : onHurry()));
+    addEventListener("offline", () => this.state && this.show(this.state));
   }
 
   show(state) {
     this.state = state;
     byId("status").dataset.state = state.name;
-    byId("state").textContent = describe(state);
+    const text = this.#describe(state);
+    if (byId("state").textContent !== text) byId("state").textContent = text;
     this.#offer(state);
     this.#countDown();
   }
 
-  #offer(state) {
-    const loggedOut = state.code === "logged_out";
-    const canLogIn = byId("log-in").getAttribute("href") !== "";
-    byId("log-in").hidden = !(loggedOut && canLogIn);
-    const text = state.name === "waiting" ? "Connect now" : OFFERS[state.code];
+  #describe({ name, text, code }) {
+    if (name === "connecting") return "Connecting…";
+    if (name === "online") return "Connected";
+    if (name === "waiting") return navigator.onLine ? "Connection lost. Trying again" : "You are offline. Trying again";
+    return code === "logged_out" && !this.login ? `${text} Log in, and reload this page.` : text;
+  }
+
+  #offer({ name, code }) {
+    byId("log-in").hidden = !(code === "logged_out" && this.login);
+    byId("log-in").href = this.login + location.hash; // it survives the form and the redirect, and so leads back here
+    const text = name === "waiting" ? "Connect now" : OFFERS[code];
     byId("retry").hidden = !text;
     byId("retry").textContent = text ?? "";
   }
@@ -41,12 +49,4 @@ export class Status {
     place.textContent = `in ${Math.ceil(left / 1000)} s`;
     this.#timer = setTimeout(() => this.#countDown(), left % 1000 || 1000);
   }
-}
-
-function describe({ name, text, code }) {
-  if (name === "connecting") return "Connecting…";
-  if (name === "online") return "Connected";
-  if (name === "waiting") return "Connection lost. Trying again";
-  const canLogIn = byId("log-in").getAttribute("href") !== "";
-  return code === "logged_out" && !canLogIn ? `${text} Log in, and reload this page.` : text;
 }

@@ -1,0 +1,29 @@
+// What this tab remembers over a reload or a new login: drafts, and which channels were open.  It ends with the tab, so
+// that the next person at a shared computer finds nothing.
+
+const key = (user, name) => `chat:${user}:${name}`;
+
+export class Store {
+  constructor(user) {
+    this.user = user;
+  }
+
+  /** Return what was kept under `name`, or `otherwise`. */
+  get(name, otherwise) {
+    try {
+      return JSON.parse(sessionStorage.getItem(key(this.user, name))) ?? otherwise;
+    } catch {
+      return otherwise; // forbidden by the browser's settings, or not ours
+    }
+  }
+
+  /** Keep `value`; nothing that is empty is kept. */
+  set(name, value) {
+    try {
+      if (value.length) sessionStorage.setItem(key(this.user, name), JSON.stringify(value));
+      else sessionStorage.removeItem(key(this.user, name));
+    } catch {
+      // Full or forbidden: then it lives as long as the page.
+    }
+  }
+}

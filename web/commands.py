@@ -4,17 +4,32 @@ SQLite needs neither, for it is upgraded at the start.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import click
 from flask.cli import AppGroup
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chat import database
 from chat.database import Schema, Standing
-from chat.errors import ChatError
+from chat.errors import DatabaseAhead, DatabaseBehind, DatabaseUnavailable
 
 T = TypeVar("T")
+
+# What opening a database may raise.
+FAULTS: Final = (DatabaseAhead, DatabaseBehind, DatabaseUnavailable, SQLAlchemyError, OSError, ValueError)
+
+
+def explain(fault: Exception) -> str:
+    """Return a sentence for one of FAULTS, which names the setting and what to do."""
+    match fault:
+        case DatabaseBehind():
+            why = f"{fault}; run: flask --app yourmodule chat upgrade"
+        case DatabaseAhead():
+            why = f"{fault}; run the version that wrote it, or a newer one"
+        case _:
+            why = f"this database cannot be used: {fault.orig if isinstance(fault, DBAPIError) else fault}"
+    return "CHAT_DATABASE_URL: " + " ".join(why.split())
 
 
 def make_commands(url: Callable[[], str], schemas: Sequence[Schema]) -> AppGroup:
@@ -43,7 +58,5 @@ def _done(standing: Standing) -> str:
 def _tried(job: Callable[[], T]) -> T:
     try:
         return job()
-    except ChatError as exc:
-        raise click.ClickException(f"CHAT_DATABASE_URL: {exc}") from exc
-    except (ValueError, SQLAlchemyError, OSError) as exc:
-        raise click.ClickException(f"CHAT_DATABASE_URL: this database cannot be used: {exc}") from exc
+    except FAULTS as exc:
+        raise click.ClickException(explain(exc)) from exc

@@ -16,19 +16,18 @@ from typing import Final
 import gevent
 from flask import Blueprint, Flask, current_app, session
 from gevent.lock import RLock
-from sqlalchemy.exc import SQLAlchemyError
 
 from chat.broker import MemoryBroker
 from chat.closing import SERVER_CLOSED
 from chat.database import Database, Schema
-from chat.errors import DatabaseAhead, DatabaseBehind, DatabaseUnavailable, InvalidUser, ServerClosed
+from chat.errors import InvalidUser, ServerClosed
 from chat.member import ACTIONS, EVERYBODY
 from chat.names import check_display_name, check_username
 from chat.registry.sql import SqlRegistry
 from chat.schema import CHAT
 from chat.server import ChatServer
 from web import settings as configuration
-from web.commands import make_commands
+from web.commands import FAULTS, explain, make_commands
 from web.routes.channels import add_channels
 from web.routes.page import add_page
 from web.routes.socket import add_socket
@@ -197,13 +196,8 @@ class Chat:
             self._exempt_from_csrf()
             try:
                 self._running = _Running(self.settings, self.schemas)
-            except DatabaseBehind as exc:
-                command = "flask --app yourmodule chat upgrade"
-                raise SettingError(f"CHAT_DATABASE_URL: {exc}; run: {command}") from exc
-            except DatabaseAhead as exc:
-                raise SettingError(f"CHAT_DATABASE_URL: {exc}; run the version that wrote it, or a newer one") from exc
-            except (ValueError, SQLAlchemyError, OSError, DatabaseUnavailable) as exc:
-                raise SettingError(f"CHAT_DATABASE_URL: this database cannot be used: {exc}") from exc
+            except FAULTS as exc:
+                raise SettingError(explain(exc)) from exc
             if self._authorize is not None:
                 self._reviewer = gevent.spawn(self._review)
 

@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from chat import ChatChannel, ChatServer, ServerConf
-from chat.database import Database
+from chat.database import Database, Schema, upgrade
 from chat.schema import CHAT
 from chat.testing import TurnedClock
 from tests.chat.steps import our_greenlets
@@ -89,8 +89,32 @@ def lobby(server) -> ChatChannel:
     return server.create_channel("lobby")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/chat.db"
+    return request.getfixturevalue("postgres").url
+
+
+OpenDatabase = Callable[..., Database]
+
+
 @pytest.fixture
-def database(tmp_path, nothing_left_behind) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/chat.db", CHAT)
-    yield database
-    database.close()
+def open_database(database_url, nothing_left_behind) -> Iterator[OpenDatabase]:
+    """Opens the test's database, upgraded, as each of several processes would; closes all in the end."""
+    opened: list[Database] = []
+
+    def open_it(*schemas: Schema) -> Database:
+        upgrade(database_url, *(schemas or (CHAT,)))
+        opened.append(Database(database_url, *(schemas or (CHAT,))))
+        return opened[-1]
+
+    yield open_it
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def database(open_database) -> Database:
+    return open_database()

@@ -1,25 +1,37 @@
+import socket
 import threading
 
 import gevent
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from chat.database import Database
 from chat.errors import DatabaseUnavailable
+from chat.schema import CHAT
+
+NOTES = "CREATE TABLE notes (id INTEGER, note TEXT)"
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 @pytest.fixture
 def notes(database) -> Database:
-    database.run(lambda session: session.execute(text("CREATE TABLE notes (note TEXT)")) and None)
+    database.run(lambda session: session.execute(text(NOTES)) and None)
     return database
 
 
-def add(database: Database, note: str) -> None:
-    database.run(lambda session: session.execute(text("INSERT INTO notes VALUES (:note)"), {"note": note}) and None)
+def add(database: Database, note: str, id: int = 0) -> None:
+    fields = {"id": id, "note": note}
+    database.run(lambda session: session.execute(text("INSERT INTO notes VALUES (:id, :note)"), fields) and None)
 
 
 def notes_in(database: Database) -> list[str]:
-    return database.run(lambda session: list(session.scalars(text("SELECT note FROM notes ORDER BY rowid"))))
+    return database.run(lambda session: list(session.scalars(text("SELECT note FROM notes ORDER BY id"))))
+
+
+def one(database: Database, statement: str) -> object:
+    return database.run(lambda session: session.scalar(text(statement)))
 
 
 def test_what_was_written_can_be_read(notes):
@@ -30,7 +42,7 @@ def test_what_was_written_can_be_read(notes):
 
 def test_a_failure_takes_back_its_whole_transaction_and_is_raised_here(notes):
     def fail(session):
-        session.execute(text("INSERT INTO notes VALUES ('lost')"))
+        session.execute(text("INSERT INTO notes VALUES (1, 'lost')"))
         raise LookupError("on purpose")
 
     with pytest.raises(LookupError, match="on purpose"):
@@ -39,16 +51,28 @@ def test_a_failure_takes_back_its_whole_transaction_and_is_raised_here(notes):
     assert notes_in(notes) == []
 
 
+def test_what_makes_tables_is_taken_back_too(database):
+    def fail(session):
+        session.execute(text(NOTES))
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        database.run(fail)
+
+    database.run(lambda session: session.execute(text(NOTES)) and None)
+    assert notes_in(database) == []
+
+
 def test_after_a_failure_it_works_again(notes):
-    with pytest.raises(DatabaseUnavailable):
-        notes.run(lambda session: session.execute(text("SELECT * FROM nothing")) and None)
+    with pytest.raises((DatabaseUnavailable, ProgrammingError)):
+        one(notes, "SELECT * FROM nothing")
     add(notes, "kept")
 
     assert notes_in(notes) == ["kept"]
 
 
 def test_while_the_database_works_others_have_their_turn(database):
-    may_end = threading.Event()  # of threads: the database's own one waits for it
+    may_end = threading.Event()  # where gevent has replaced nothing, the database's own thread waits for it
     working = gevent.spawn(database.run, lambda session: may_end.wait(5))
     turn = gevent.spawn(working.ready)
 
@@ -57,11 +81,20 @@ def test_while_the_database_works_others_have_their_turn(database):
     assert working.get(timeout=5) is True
 
 
+@SQLITE
 def test_what_is_asked_first_is_done_first(notes):
     asking = [gevent.spawn(add, notes, str(number)) for number in range(20)]
     gevent.joinall(asking, timeout=5, raise_error=True)
 
-    assert notes_in(notes) == [str(number) for number in range(20)]
+    in_order = notes.run(lambda session: list(session.scalars(text("SELECT note FROM notes ORDER BY rowid"))))
+    assert in_order == [str(number) for number in range(20)]
+
+
+def test_all_of_many_at_once_are_served(notes):
+    asking = [gevent.spawn(add, notes, str(number), number) for number in range(40)]
+    gevent.joinall(asking, timeout=5, raise_error=True)
+
+    assert notes_in(notes) == [str(number) for number in range(40)]
 
 
 def test_the_folder_is_made(tmp_path):
@@ -71,25 +104,29 @@ def test_the_folder_is_made(tmp_path):
     assert (tmp_path / "a" / "b" / "chat.db").exists()
 
 
+@SQLITE
 def test_it_writes_ahead_and_survives_a_kill(database):
-    assert database.run(lambda session: session.scalar(text("PRAGMA journal_mode"))) == "wal"
-    assert database.run(lambda session: session.scalar(text("PRAGMA synchronous"))) == 1
+    assert one(database, "PRAGMA journal_mode") == "wal"
+    assert one(database, "PRAGMA synchronous") == 1
 
 
-def test_an_open_database_can_be_opened_again(database, tmp_path):
-    second = Database(f"sqlite:///{tmp_path}/chat.db")
-    try:
-        second.run(lambda session: session.execute(text("CREATE TABLE notes (note TEXT)")) and None)
-        add(database, "from the first")
-        assert notes_in(second) == ["from the first"]
-    finally:
-        second.close()
+def test_an_open_database_can_be_opened_again(database, open_database):
+    second = open_database()
+    second.run(lambda session: session.execute(text(NOTES)) and None)
+
+    add(database, "from the first")
+
+    assert notes_in(second) == ["from the first"]
 
 
-@pytest.mark.parametrize("url", ["", "chat.db", "nosuch://host/db", "sqlite", "sqlite+nosuch:///x"])
-def test_a_url_that_cannot_be_used_is_refused(url):
-    with pytest.raises(ValueError, match="not a database URL"):
+@pytest.mark.parametrize(
+    "url", ["", "chat.db", "nosuch://host/db", "sqlite", "sqlite+nosuch:///x", "postgresql://u:secret"]
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_secrets(url):
+    with pytest.raises(ValueError, match="not a database URL") as caught:
         Database(url)
+
+    assert "ecret" not in str(caught.value)
 
 
 def test_a_database_that_cannot_be_reached_is_told(tmp_path):
@@ -101,8 +138,7 @@ def test_a_database_that_cannot_be_reached_is_told(tmp_path):
 
 def test_its_files_are_for_the_owner_alone_whatever_the_folder(tmp_path):
     tmp_path.chmod(0o755)
-    database = Database(f"sqlite:///{tmp_path}/chat.db")
-    database.run(lambda session: session.execute(text("CREATE TABLE things (id INTEGER)")) and None)
+    database = Database(f"sqlite:///{tmp_path}/chat.db", CHAT)
 
     assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
         "chat.db": 0o600,
@@ -121,14 +157,98 @@ def test_a_closed_database_cannot_be_used(database):
     database.close()
 
     with pytest.raises(DatabaseUnavailable):
-        database.run(lambda session: session.scalar(text("SELECT 1")))
+        one(database, "SELECT 1")
 
 
-def test_in_memory_there_is_one_database_for_all(tmp_path):
+def test_close_lets_what_runs_come_to_its_end(notes):
+    adding = gevent.spawn(add, notes, "just in time")
+    gevent.idle()  # it has begun
+
+    notes.close()
+
+    assert adding.get(timeout=2) is None
+
+
+def test_close_does_not_wait_for_ever(database):
+    may_end = threading.Event()
+    hanging = gevent.spawn(database.run, lambda session: may_end.wait(20))
+    gevent.idle()
+
+    with gevent.Timeout(10):
+        database.close()
+
+    assert not hanging.ready()
+    may_end.set()
+    assert hanging.get(timeout=5) is True
+
+
+def test_in_memory_there_is_one_database_for_all():
     database = Database("sqlite://")
     try:
-        database.run(lambda session: session.execute(text("CREATE TABLE notes (note TEXT)")) and None)
+        database.run(lambda session: session.execute(text(NOTES)) and None)
         add(database, "still here")
         assert notes_in(database) == ["still here"]
     finally:
         database.close()
+
+
+# PostgreSQL
+
+
+@POSTGRESQL
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_all_its_names_mean_the_one_driver(database_url, scheme):
+    database = Database(scheme + database_url.removeprefix("postgresql"))
+    try:
+        assert database.run(lambda session: session.get_bind().dialect.driver) == "psycopg"
+    finally:
+        database.close()
+
+
+@POSTGRESQL
+def test_a_connection_that_the_server_has_closed_is_replaced_unnoticed(notes, postgres):
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = %s"
+    with postgres.connect() as connection:
+        assert connection.execute(others, [postgres.name]).fetchall() == [(True,)]
+
+    add(notes, "as if nothing had been")
+
+    assert notes_in(notes) == ["as if nothing had been"]
+
+
+@POSTGRESQL
+def test_one_that_is_closed_in_the_middle_costs_that_work_only(notes):
+    with pytest.raises(DatabaseUnavailable):
+        one(notes, "SELECT pg_terminate_backend(pg_backend_pid())")
+
+    add(notes, "on a new one")
+    assert notes_in(notes) == ["on a new one"]
+
+
+@POSTGRESQL
+def test_a_peer_that_vanishes_is_noticed_unless_the_url_says_otherwise(database_url, open_database):
+    def settings(database: Database) -> dict[str, str]:
+        return database.run(lambda session: session.connection().connection.dbapi_connection.info.get_parameters())
+
+    stubborn = Database(database_url + "?keepalives_idle=77")
+    try:
+        assert (settings(stubborn)["keepalives_idle"], settings(stubborn)["connect_timeout"]) == ("77", "5")
+        assert settings(open_database())["tcp_user_timeout"] == "20000"
+    finally:
+        stubborn.close()
+
+
+def test_a_server_that_cannot_be_reached_is_told_without_the_password(unused_port):
+    url = f"postgresql://chat:secret@127.0.0.1:{unused_port}/chat"
+
+    with pytest.raises(Exception, match="Connection refused") as caught:
+        Database(url)
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def unused_port():
+    with socket.socket() as held:  # bound, not listening
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]

@@ -1,7 +1,5 @@
 """What every `Registry` must do.  A new backend adds a parameter to `registry`."""
 
-from collections.abc import Iterator
-
 import gevent
 import pytest
 from sqlalchemy import text
@@ -10,17 +8,20 @@ from chat.database import Database
 from chat.errors import DuplicatedChannel, IdleChannel, InvalidChannel
 from chat.registry import ChannelRecord, MemoryRegistry, Registry
 from chat.registry.sql import SqlRegistry
-from chat.schema import CHAT
 from tests.chat.steps import never_yields
 
 NEVER_YIELDS = ["memory"]
-LASTING = ["sqlite"]
-COLUMNS = text("SELECT name, closed_at FROM chat_channels")
+LASTING = ["sqlite", "postgresql"]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", *LASTING])
 def backend(request) -> str:
     return request.param
+
+
+@pytest.fixture
+def database_url(backend, tmp_path, request) -> str:
+    return f"sqlite:///{tmp_path}/chat.db" if backend == "sqlite" else request.getfixturevalue("postgres").url
 
 
 @pytest.fixture
@@ -289,21 +290,9 @@ def test_a_sweep_forgets_what_ended_long_enough_ago(memory, clock):
 
 
 @pytest.fixture
-def file(tmp_path, nothing_left_behind) -> Iterator[list[Database]]:
-    """Opens one database file as several processes would, one after the other."""
-    opened: list[Database] = []
-    yield opened
-    for database in opened:
-        database.close()
-
-
-@pytest.fixture
-def reopen(backend, file, tmp_path):
-    def open_registry() -> SqlRegistry:
-        file.append(Database(f"sqlite:///{tmp_path}/chat.db", CHAT))
-        return SqlRegistry(file[-1])
-
-    return open_registry
+def reopen(open_database):
+    """Opens the database as several processes would, one after the other."""
+    return lambda: SqlRegistry(open_database())
 
 
 @pytest.fixture
@@ -351,15 +340,24 @@ class TestLasting:
 
         assert lasting.take("lobby").offset == 1
 
-    def test_a_sweep_deletes_only_what_ended_long_enough_ago(self, lasting, file):
+    def test_of_several_who_take_at_once_one_gets_the_epoch_that_was_put_back(self, lasting):
+        epoch = lasting.create("lobby").epoch
+        lasting.put_back("lobby", 3)
+
+        takers = [gevent.spawn(lasting.take, "lobby") for _ in range(4)]
+        gevent.joinall(takers, timeout=5, raise_error=True)
+
+        assert [taker.value.epoch for taker in takers].count(epoch) == 1
+
+    def test_a_sweep_deletes_only_what_ended_long_enough_ago(self, lasting, database):
         lasting.create("lobby")
         lasting.close("lobby")
         lasting.create("lobby")
 
         lasting.sweep(3600.0)
-        assert len(rows(file[0])) == 2
+        assert len(rows(database)) == 2
         lasting.sweep(0.0)
-        assert len(rows(file[0])) == 1
+        assert len(rows(database)) == 1
         assert lasting.names() == ["lobby"]
 
 

@@ -106,7 +106,7 @@ class Chat:
         self.app = app
         self.settings = configuration.load_here(app.config, app.instance_path, **conf)
         self._identify = identify or _flask_login
-        self._display_name = display_name or (_flask_login_display_name if identify is None else _no_display_name)
+        self._display_name = display_name or (_flask_login_display_name if identify is None else lambda: None)
         self._authorize = authorize
         self.schemas: list[Schema] = [CHAT]  # what is to be in the database; an application may add tables of its own
         self._running: _Running | None = None
@@ -254,25 +254,24 @@ class Chat:
 
     def may(self, username: str, channel: str, action: str) -> bool:
         """Whether that is allowed."""
-        with self.app.app_context():
-            return self._may(username, channel, action)
+        return bool(self._allowed(username, [(channel, action)]))
 
     def rights(self, username: str, channel: str) -> frozenset[str]:
         """All that is allowed."""
         if self._authorize is None:
             return EVERYBODY  # one set for all members
-        with self.app.app_context():
-            return frozenset(action for action in ACTIONS if self._may(username, channel, action))
+        return frozenset(action for _, action in self._allowed(username, [(channel, action) for action in ACTIONS]))
 
     def visible(self, username: str, channels: Iterable[str]) -> list[str]:
         """Those that may be listed."""
-        with self.app.app_context():
-            return [channel for channel in channels if self._may(username, channel, "list")]
+        return [channel for channel, _ in self._allowed(username, [(channel, "list") for channel in channels])]
 
-    def _may(self, username: str, channel: str, action: str) -> bool:
+    def _allowed(self, username: str, asked: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of the channels and actions that are allowed; one application context, for its end may cost the host."""
         if self._authorize is None:
-            return action in EVERYBODY
-        return bool(self._authorize(username, channel, action))
+            return [(channel, action) for channel, action in asked if action in EVERYBODY]
+        with self.app.app_context():
+            return [(channel, action) for channel, action in asked if self._authorize(username, channel, action)]
 
     def _review(self) -> None:
         """The greenlet that asks `authorize` again."""
@@ -301,7 +300,3 @@ def _flask_login_display_name() -> str | None:
     from flask_login import current_user
 
     return getattr(current_user, "display_name", None)
-
-
-def _no_display_name() -> None:
-    """Who names the users itself and says nothing of display names has none."""

@@ -377,17 +377,20 @@ def test_authorize_chooses_which_channels_are_listed(make_host: MakeHost) -> Non
     assert app.test_client().get("/chat/channels", headers=ANN).json == {"channels": [{"name": "for ann", "count": 0}]}
 
 
-def test_a_list_of_channels_and_a_users_rights_are_each_decided_in_one_application_context(make_host: MakeHost) -> None:
+@pytest.mark.parametrize(("authorize", "contexts", "rights"), [(None, 0, EVERYBODY), (lambda *what: True, 2, ACTIONS)])
+def test_a_list_of_channels_and_a_users_rights_are_decided_in_one_application_context_each_if_any(
+    make_host: MakeHost, authorize: Callable[..., bool] | None, contexts: int, rights: frozenset[str]
+) -> None:
     ended = []
 
     def prepare(app: Flask) -> None:
         app.teardown_appcontext(lambda _: ended.append(app))  # where extensions give their database sessions back
 
-    chat = chat_of(make_host(prepare, authorize=lambda *what: True))
+    chat = chat_of(make_host(prepare, authorize=authorize))
 
     assert chat.visible("ann", ["attic", "lobby"]) == ["attic", "lobby"]
-    assert chat.rights("ann", "lobby") == ACTIONS
-    assert len(ended) == 2
+    assert chat.rights("ann", "lobby") == rights
+    assert len(ended) == contexts
 
 
 # Beside the host's own protection against forged requests

@@ -20,7 +20,7 @@ from psycopg import sql
 
 PATIENCE = 30.0  # seconds for a start, or an end
 USER, PASSWORD = "chat", "not-to-be-shown"
-FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
+FAST = ("fsync=off", "full_page_writes=off")  # a crash of the machine may cost all, one of the server nothing
 numbers = count()
 
 

@@ -25,7 +25,7 @@ class Server:
         self._process = subprocess.Popen(
             command,
             cwd=cwd,
-            env={**_clean_environ(), **env},
+            env={**clean_environ(), **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -85,7 +85,7 @@ def until(ask, what: str, seconds: float = PATIENCE, detail=lambda: ""):
     return answer
 
 
-def _clean_environ() -> dict[str, str]:
+def clean_environ() -> dict[str, str]:
     """Without settings of whoever runs the tests."""
     return {key: value for key, value in os.environ.items() if not key.startswith(("CHAT_", "GUNICORN_", "FLASK_"))}
 

@@ -7,12 +7,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint screenshots browser clean
+.PHONY: run test lint screenshots programs clean
 
 run: $(VENV)/run
 	$(BIN)/gunicorn wsgi:app
 
-test: $(VENV)/dev browser node_modules/.package-lock.json
+test: $(VENV)/dev programs node_modules/.package-lock.json
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/dev
@@ -36,10 +36,13 @@ $(VENV)/dev: requirements.txt requirements-dev.txt $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/run
 
-# The browser tests drive Debian's Chromium; elsewhere they say what to install.
-browser:
-	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+# Tests drive Debian's Chromium and PostgreSQL; elsewhere they say what to install.
+programs:
+	@wanted=; \
+	command -v chromium >/dev/null || wanted=chromium; \
+	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
+	if [ -n "$$wanted" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq $$wanted >/dev/null; \
 	fi
 
 # axe-core, for the accessibility tests; without it they fail, and the others run.

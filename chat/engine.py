@@ -53,15 +53,15 @@ def is_cooperative(url: URL) -> bool:
     return url.drivername == POSTGRESQL and all(map(is_module_patched, ("select", "socket", "threading")))
 
 
-def make_engine(url: URL, connections: int = 1) -> Engine:
-    """Make the engine, with at most so many connections where there is a pool.
+def make_engine(url: URL, connections: int = 1, pool_wait: float = POOL_WAIT) -> Engine:
+    """Make the engine.  Where there is a pool, it has that many connections, and who wants one waits so many seconds.
 
     Raises: ValueError for a driver that cannot be used; OSError for a file that cannot be opened.
     """
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
     if url.drivername == POSTGRESQL:
-        return _postgresql(url, connections)
+        return _postgresql(url, connections, pool_wait)
     return create_engine(url, poolclass=NullPool, hide_parameters=True)
 
 
@@ -97,7 +97,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _postgresql(url: URL, connections: int) -> Engine:
+def _postgresql(url: URL, connections: int, pool_wait: float) -> Engine:
     if find_spec("psycopg") is None:
         raise ValueError('PostgreSQL needs a driver; run: pip install "psycopg[binary]"')
     try:
@@ -114,7 +114,7 @@ def _postgresql(url: URL, connections: int) -> Engine:
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=POOL_WAIT,
+        pool_timeout=pool_wait,
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={name: value for name, value in POSTGRESQL_DEFAULTS.items() if name not in url.query},

@@ -66,7 +66,8 @@ class Schema:
         context.run_migrations(op=Operations(context))
 
     def _context(self, connection: Connection, **more: object) -> MigrationContext:
-        return MigrationContext.configure(connection, opts={"version_table": f"{self.name}_version", **more})
+        opts = {"version_table": f"{self.name}_version", "transactional_ddl": True, **more}
+        return MigrationContext.configure(connection, opts=opts)
 
 
 def standings(connection: Connection, schemas: Iterable[Schema]) -> list[Standing]:

@@ -1,8 +1,15 @@
-"""Channels in a database, which outlive the process."""
+"""Channels in a database, which outlive the process.
 
+What is asked about one channel is done in the order of asking: a pool of connections would let who takes a channel overtake
+who is closing it, and so load what is about to end.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import BigInteger, DateTime, Index, delete, select, update
+from gevent.event import Event
+from sqlalchemy import BigInteger, DateTime, Index, Update, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -38,29 +45,56 @@ class SqlRegistry(Registry):
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._last: dict[str, Event] = {}  # by name: the end of what was asked last
+
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[None]:
+        """Wait for all that was asked about `name` before."""
+        before, end = self._last.get(name), Event()
+        self._last[name] = end
+        try:
+            if before is not None:
+                before.wait()
+            yield
+        finally:
+            if before is None or before.is_set():
+                self._end(name, end)
+            else:  # killed while it waited; who comes next still waits for whom it waited for
+                before.rawlink(lambda _: self._end(name, end))
+
+    def _end(self, name: str, end: Event) -> None:
+        end.set()
+        if self._last[name] is end:
+            del self._last[name]
 
     def create(self, name: str, created_by: str = "") -> ChannelRecord:
         row = ChannelRow(name=name, epoch=new_epoch(), created_by=created_by)
         try:
-            return self._database.run(lambda session: _add(session, row))
+            with self._turn(name):
+                return self._database.run(lambda session: _add(session, row))
         except IntegrityError as exc:
             raise DuplicatedChannel(name) from exc
 
     def take(self, name: str) -> ChannelRecord:
-        record = self._database.run(lambda session: _take(session, name))
+        with self._turn(name):
+            record = self._database.run(lambda session: _take(session, name))
         if record is None:
             raise InvalidChannel(name)
         return record
 
     def put_back(self, name: str, offset: int) -> None:
         change = update(ChannelRow).where(ChannelRow.name == name, IS_OPEN).values(last_offset=offset, taken=False)
-        self._database.run(lambda session: session.execute(change) and None)
+        self._change(name, change)
 
     def close(self, name: str, *, idle: bool = False) -> None:
         del idle  # a lasting channel never ends because it is idle
         now = datetime.now(UTC)
         change = update(ChannelRow).where(ChannelRow.name == name, IS_OPEN).values(closed_at=now, taken=False)
-        self._database.run(lambda session: session.execute(change) and None)
+        self._change(name, change)
+
+    def _change(self, name: str, change: Update) -> None:
+        with self._turn(name):
+            self._database.run(lambda session: session.execute(change) and None)
 
     def names(self) -> list[str]:
         query = select(ChannelRow.name).where(IS_OPEN)

@@ -5,10 +5,12 @@ import pytest
 from gevent.event import Event
 from sqlalchemy import text
 
-from chat.database import Database
+from chat.database import Database, upgrade
 from chat.engine import make_engine, parse
 from chat.errors import DatabaseUnavailable
 from chat.executor import CONNECTIONS, Cooperative
+from chat.registry.sql import SqlRegistry
+from chat.schema import CHAT
 from tests.chat.steps import wait_until
 
 LOCK = 4711
@@ -128,3 +130,34 @@ def test_close_waits_for_work_that_is_about_to_end(database):
     closing.get(timeout=5)
 
     assert working.get(timeout=0) == 42
+
+
+def test_of_two_processes_that_take_a_channel_one_finds_it_taken(postgres, held):
+    upgrade(postgres.url, CHAT)
+    databases = [Database(postgres.url, CHAT) for _ in range(2)]
+    registries = [SqlRegistry(database) for database in databases]
+    epoch = registries[0].create("lobby").epoch
+    registries[0].put_back("lobby", 3)
+    with postgres.connect() as other, other.transaction():
+        other.execute("SELECT * FROM chat_channels FOR UPDATE")
+        taking = [gevent.spawn(registry.take, "lobby") for registry in registries]
+        wait_until(lambda: count_waiting(held) == 2)
+
+    epochs = [greenlet.get(timeout=5).epoch for greenlet in taking]
+    for database in databases:
+        database.close()
+
+    assert epochs.count(epoch) == 1
+
+
+def test_who_gets_no_connection_in_time_is_told(postgres, held):
+    executor = Cooperative(make_engine(parse(postgres.url), 1, pool_wait=0.1))
+    busy = gevent.spawn(executor.do, want_lock_at_once)
+    wait_until(lambda: count_waiting(held) == 1)
+
+    with pytest.raises(DatabaseUnavailable):
+        executor.do(pid)
+
+    held.execute("SELECT pg_advisory_unlock_all()")
+    busy.get(timeout=5)
+    executor.close()

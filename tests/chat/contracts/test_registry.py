@@ -2,6 +2,7 @@
 
 import gevent
 import pytest
+from gevent.event import Event
 from sqlalchemy import text
 
 from chat.database import Database
@@ -359,6 +360,68 @@ class TestLasting:
         lasting.sweep(0.0)
         assert len(rows(database)) == 1
         assert lasting.names() == ["lobby"]
+
+
+class Gated:
+    """A database that does nothing before `go`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.asked = 0
+        self.go = Event()
+
+    def run(self, work):
+        self.asked += 1
+        self.go.wait(5)
+        return self._database.run(work)
+
+
+@pytest.fixture
+def gated(database) -> Gated:
+    SqlRegistry(database).create("lobby")
+    return Gated(database)
+
+
+@pytest.mark.parametrize("backend", LASTING, indirect=True)
+class TestOrder:
+    def test_nobody_takes_what_is_being_closed(self, gated):
+        registry = SqlRegistry(gated)
+
+        def take() -> None:
+            with pytest.raises(InvalidChannel):
+                registry.take("lobby")
+
+        both = [gevent.spawn(registry.close, "lobby"), gevent.spawn(take)]
+        gevent.idle()
+        assert gated.asked == 1
+
+        gated.go.set()
+
+        gevent.joinall(both, timeout=5, raise_error=True)
+
+    def test_who_is_killed_while_it_waits_lets_nobody_overtake(self, gated):
+        registry = SqlRegistry(gated)
+        closing = gevent.spawn(registry.close, "lobby")
+        killed = gevent.spawn(registry.take, "lobby")
+        gevent.idle()
+        killed.kill()
+        creating = gevent.spawn(registry.create, "lobby")
+        gevent.idle()
+        assert gated.asked == 1
+
+        gated.go.set()
+
+        closing.get(timeout=5)
+        assert creating.get(timeout=5).name == "lobby"
+
+    def test_channels_do_not_wait_for_each_other(self, gated):
+        registry = SqlRegistry(gated)
+        both = [gevent.spawn(registry.close, "lobby"), gevent.spawn(registry.create, "attic")]
+        gevent.idle()
+
+        assert gated.asked == 2
+        gated.go.set()
+        gevent.joinall(both, timeout=5, raise_error=True)
 
 
 def rows(database: Database) -> list[tuple[object, ...]]:

@@ -5,7 +5,7 @@ gevent.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -26,8 +26,6 @@ PATIENCE: Final = 10_000  # ms for whatever a test waits for
 
 # Chromium says "Failed to load resource" for every answer of 400 and more; a test that wants one says so.
 REFUSED: Final = "Failed to load resource"
-
-PASSWORD: Final = "correct horse"
 
 
 class Process(Protocol):
@@ -86,12 +84,10 @@ class Visitor:
         if message.type in ("error", "warning"):
             self.faults.append(f"console: {message.text}")
 
-    def register(self) -> None:
-        """Open an account, which leads to the page."""
-        self.page.goto(f"{self._url}/register")
-        self.page.get_by_label("User name").fill(self.name)
-        self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.get_by_role("button", name="Register").click()
+    def arrive(self, cookies: Mapping[str, str]) -> None:
+        """Open the page, in the session that these cookies name."""
+        self.page.context.add_cookies([{"name": name, "value": value, "url": self._url} for name, value in cookies.items()])
+        self.page.goto(f"{self._url}/chat/")
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
@@ -106,9 +102,13 @@ class Visitor:
         self.wait_until_in(channel)
 
     def enter(self, channel: str) -> None:
-        """Choose a channel, as soon as it is in the list, and wait until one is in it."""
-        self.page.locator("#channels").get_by_role("link", name=channel).click()
+        """Go to a channel by its address, and wait until one is in it."""
+        self.page.evaluate("(name) => { location.hash = `#/${encodeURIComponent(name)}` }", channel)
         self.wait_until_in(channel)
+
+    def channel(self, name: str) -> Locator:
+        """A channel's link in the lists."""
+        return self.page.locator("#channels").get_by_role("link").filter(has=self.page.get_by_text(name, exact=True))
 
     def leave(self, channel: str) -> None:
         """Leave a channel that is open."""
@@ -133,6 +133,17 @@ class Visitor:
         """Type a line and press Enter."""
         self.field.fill(text)
         self.field.press("Enter")
+
+    def turn_clock(self) -> None:
+        """Begin anew with a clock that the test turns, by `page.clock`; left alone it goes on."""
+        self.page.clock.install()
+        self.page.reload()
+        self.wait_until_ready()
+
+    @property
+    def people(self) -> Locator:
+        """Who is in the channel, as the page says."""
+        return self.page.locator("#people-list .who")
 
     @property
     def log(self) -> Locator:

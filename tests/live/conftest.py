@@ -4,9 +4,12 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.live.browser import Address, Visitor, start_browser
 from tests.live.people import OneThread, Person, Place
 from tests.live.servers import Server, gunicorn
 
@@ -25,10 +28,52 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """The standalone site under gunicorn."""
-    with gunicorn(tmp_path / "instance") as (server, url):
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """The standalone site under gunicorn, with what `@pytest.mark.settings(CHAT_X="1")` says."""
+    marker = request.node.get_closest_marker("settings")
+    with gunicorn(tmp_path / "instance", **(marker.kwargs if marker else {})) as (server, url):
         yield Site(server, url, Place(url))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Not for the whole session: while it lives, no other test can run a loop of asyncio."""
+    with start_browser() as browser:
+        yield browser
+
+
+class Invite(Protocol):
+    """Bring a visitor; `at` is where to, when not straight to the site."""
+
+    def __call__(self, name: str, *, at: Address | None = None, **options: object) -> Visitor: ...
+
+
+@pytest.fixture
+def invite(browser: Browser, site: Site) -> Iterator[Invite]:
+    """Bring a visitor who has registered; in the end no browser may have complained."""
+    visitors: list[Visitor] = []
+
+    def come(name: str, *, at: Address | None = None, **options: object) -> Visitor:
+        visitor = Visitor(browser, at or site, name, **options)
+        visitors.append(visitor)
+        visitor.arrive(site.person(name).cookies)
+        return visitor
+
+    yield come
+    faults = {visitor.name: visitor.faults for visitor in visitors if visitor.faults}
+    for visitor in visitors:
+        visitor.page.context.close()
+    assert faults == {}
+
+
+@pytest.fixture
+def ann(invite: Invite) -> Visitor:
+    return invite("ann")
+
+
+@pytest.fixture
+def bob(invite: Invite) -> Visitor:
+    return invite("bob smith")
 
 
 @pytest.fixture(autouse=True)

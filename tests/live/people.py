@@ -141,15 +141,23 @@ class Place:
 
 
 class Person:
-    """One user with a cookie jar."""
+    """One user with a cookie jar; `agent` is what the browser says that it is."""
 
-    def __init__(self, place: Place, name: str) -> None:
+    def __init__(self, place: Place, name: str, *, agent: str = "") -> None:
         self.place = place
         self.name = name
+        self._agent = agent
         self._cookies: dict[str, str] = {}
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """By name; for a browser that goes on in this session."""
+        return dict(self._cookies)
 
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self._agent:
+            headers["User-Agent"] = self._agent
         if self._cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         answer = self.place.request(method, path, body, headers)

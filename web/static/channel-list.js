@@ -78,7 +78,7 @@ export class ChannelList {
     if (room !== null && room.name === this.#current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
     link.classList.toggle("unread", room?.isUnread ?? false);
-    link.querySelector(".news").textContent = room?.isUnread ? ", something new," : "";
+    link.querySelector(".news").textContent = room?.isUnread ? " (something new)" : "";
     const place = link.querySelector(".count");
     if (place.dataset.count === String(count)) return;
     place.dataset.count = count;

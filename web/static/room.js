@@ -40,14 +40,14 @@ export class Room {
     });
   }
 
-  /** Connect, unless it is so or about to be. */
+  /** Connect now, unless it is so already. */
   open() {
-    if (this.isOpen && this.state.name !== "ended") return;
+    if (this.isOpen && (this.state.name === "online" || this.state.name === "connecting")) return;
     this.isOpen = true;
     this.#connection.open();
   }
 
-  /** Try at once instead of waiting. */
+  /** If it waits to connect again, do it now. */
   hurry() {
     this.#connection.hurry();
   }

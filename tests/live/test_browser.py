@@ -4,8 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.live.browser import REFUSED, Visitor
-from tests.live.conftest import Invite, Site
-
+from tests.live.conftest import Invite
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 # stands for its `__init__.py`; `worker`, `app` and `serve` are programs, on which nothing is built.
 LAYERS = """
     chat.schema.versions.0001_channels web.schema.versions.0001_accounts
+    web.schema.versions.0002_logins
     chat.errors chat.closing chat.config chat.clock chat.event
     chat.names chat.wire chat.format
     chat.conn
@@ -44,10 +45,12 @@ LAYERS = """
     web.websocket web.websocket.worker web.serve
     web.settings web.commands web.schema
     web.throttle web.answers
-    web.passwords
+    web.passwords web.slowdown web.cookies web.device
     web.accounts
+    web.logins
     web.host
     web.routes web.routes.api web.routes.login web.routes.page web.routes.health
+    web.routes.account
     web.routes.channels web.routes.tokens web.routes.socket
     web.extension
     web

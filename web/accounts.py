@@ -1,28 +1,27 @@
-"""The standalone site's users: who has registered, and who knows the password.
+"""The standalone site's users: who has registered, what they call themselves, and who knows the password.
 
 An embedding application has users of its own and needs nothing of this.  Accounts live in the same database as the chat,
 reached through its one thread; a name is given away once, for a username is a permanent identity.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final
 from unicodedata import normalize
 
 from flask_login import UserMixin
-from sqlalchemy import DateTime, select
+from sqlalchemy import DateTime, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from chat.database import Base, Database
 from chat.errors import ChatError, InvalidUser
-from chat.names import check_username
-from web.passwords import Passwords, TooManyLogins
-
-T = TypeVar("T")
+from chat.names import check_display_name, check_username
+from web.passwords import Passwords
+from web.slowdown import Slowdown
 
 # Default_Ignorable_Code_Point without those of category Cf and Cn, which no name can hold: they are drawn as nothing, so
 # "ann" with one of them looks like "ann".  toNFKC_Casefold leaves them out (Unicode 3.13, D146).
@@ -30,8 +29,7 @@ INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
-
-TRIES: Final = 2  # logins of one name at a time: who guesses at one account must not fill the queue for all
+NOBODY: Final = "\n"  # the key of all names that cannot exist; no name holds a line break
 
 
 class NameTaken(ChatError):
@@ -59,14 +57,25 @@ class AccountRow(Base):
     """The username as `name_key` folds it."""
     password_hash: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    display_name: Mapped[str] = mapped_column(default="")
+    display_key: Mapped[str | None] = mapped_column(index=True)
+    """The display name as `name_key` folds it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # UserMixin compares by id
+@dataclass(frozen=True, slots=True)
 class Account(UserMixin):  # type: ignore[misc]  # flask-login has no types
     """A user as the rest of the site sees it."""
 
     id: int
     username: str
+    display_name: str = ""
+    """What others read in place of the username; "" is none."""
+    sid: str = ""
+    """The login by which they are here; "" outside of one."""
+
+    def get_id(self) -> str:
+        """What flask-login keeps in the session: the login and not the account, so that it can be ended here."""
+        return self.sid
 
 
 def name_key(username: str) -> str:
@@ -79,76 +88,118 @@ def name_key(username: str) -> str:
 
 
 class Accounts:
-    """Register and verify.  `database` is asked in requests only: there is none before the worker runs."""
+    """Register, verify and change.  `database` is asked in requests only: there is none before the worker runs.
 
-    def __init__(self, database: Callable[[], Database], passwords: Passwords) -> None:
+    `address` is where somebody asks from, as `web.slowdown.network` returns it.
+    """
+
+    def __init__(self, database: Callable[[], Database], passwords: Passwords, slowdown: Slowdown) -> None:
         self._database = database
         self._passwords = passwords
-        self._trying: Counter[str] = Counter()  # logins under way, by key
+        self._slowdown = slowdown
 
-    def register(self, username: str, password: str) -> Account:
+    def register(self, username: str, password: str, address: str = "") -> Account:
         """Make an account.  Blocks.
 
-        Raises: InvalidUser, NameTaken, WeakPassword, TooManyLogins, DatabaseUnavailable.
+        Raises: InvalidUser, NameTaken, WeakPassword, TooManyAttempts, TooManyLogins, DatabaseUnavailable.
         """
         name = check_username(username)
         key = name_key(name)
-        if self._database().run(lambda session: _find(session, key)):  # before the hash, which is the dear part
-            raise NameTaken
-        row = AccountRow(username=name, key=key, password_hash=self._passwords.hash(password), created_at=datetime.now(UTC))
-        try:
-            return self._database().run(lambda session: _insert(session, row))
-        except IntegrityError as exc:  # somebody took the name while the password was hashed
-            raise NameTaken from exc
+        with self._slowdown.attempt("", address):
+            if self._database().run(lambda session: _is_taken(session, key)):  # before the hash, which is the dear part
+                self._slowdown.failed("", address)  # or one could ask for all names
+                raise NameTaken
+            stored = self._passwords.hash(password, name)
+            row = AccountRow(username=name, key=key, password_hash=stored, created_at=datetime.now(UTC))
+            self._slowdown.failed("", address)  # it worked, but nobody needs many
+            try:
+                return self._database().run(lambda session: _insert(session, row))
+            except IntegrityError as exc:  # somebody took the name while the password was hashed
+                raise NameTaken from exc
 
-    def verify(self, username: str, password: str) -> Account:
-        """Return the account whose password this is.  Blocks.
+    def verify(self, username: str, password: str, address: str = "") -> Account:
+        """Return the account whose password this is.  Blocks, for seconds after many failures.
 
-        Raises: WrongLogin, for an unknown name too and after as much work; TooManyLogins, DatabaseUnavailable.
+        Raises: WrongLogin, for an unknown name too and after as much work; TooManyAttempts, TooManyLogins,
+        DatabaseUnavailable.
         """
-        key = _key_or_nothing(username)
-        if self._trying[key] >= TRIES:
-            raise TooManyLogins
-        self._trying[key] += 1
-        try:
+        key = _key_or_nobody(username)
+        with self._slowdown.attempt(key, address):
             found = self._database().run(lambda session: _find(session, key))
             account, stored = found or (None, None)
-            if not self._passwords.matches(password, stored) or account is None:
+            if not self._passwords.matches(password, stored) or account is None or stored is None:
+                self._slowdown.failed(key, address)
                 raise WrongLogin
-            return account
-        finally:
-            self._trying[key] -= 1
-            if not self._trying[key]:
-                del self._trying[key]
+            self._slowdown.succeeded(key)
+        with suppress(ChatError):  # this can wait for another login
+            if renewed := self._passwords.renewed(password, stored):
+                self._database().run(lambda session: _replace(session, account.id, stored, renewed))
+        return account
 
-    def get(self, id: int) -> Account | None:
-        """Return the account.  Blocks.  Raises: DatabaseUnavailable."""
-        return self._database().run(lambda session: _get(session, id))
+    def change_password(self, account: Account, current: str, new: str, address: str = "") -> None:
+        """Set a new password.  Blocks.  Raises: WeakPassword, and what `verify` raises; then nothing has changed."""
+        self.verify(account.username, current, address)
+        stored = self._passwords.hash(new, account.username)
+        self._database().run(lambda session: _set(session, account.id, password_hash=stored))
+
+    def set_display_name(self, account: Account, name: str) -> None:
+        """Set what others read, in NFC; "" is nothing.  Blocks.
+
+        Raises: InvalidUser, DatabaseUnavailable; NameTaken when it reads like somebody else's user name.
+        """
+        checked = check_display_name(name) if name else ""
+        key = name_key(checked) if checked else None
+        self._database().run(lambda session: _set_display_name(session, account.id, checked, key))
 
     def close(self) -> None:
         """End the threads that hash.  Blocks; idempotent.  The database is not ours to close."""
         self._passwords.close()
 
 
-def _key_or_nothing(username: str) -> str:
+def account_of(row: AccountRow, sid: str = "") -> Account:
+    """Return the account in a row, and the login by which it is here."""
+    return Account(row.id, row.username, row.display_name, sid)
+
+
+def _key_or_nobody(username: str) -> str:
     """A name that cannot exist gets the key that nobody has."""
     try:
         return name_key(check_username(username))
     except InvalidUser:
-        return ""
+        return NOBODY
 
 
 def _find(session: Session, key: str) -> tuple[Account, str] | None:
     row = session.scalar(select(AccountRow).where(AccountRow.key == key))
-    return (Account(row.id, row.username), row.password_hash) if row else None
+    return (account_of(row), row.password_hash) if row else None
 
 
-def _get(session: Session, id: int) -> Account | None:
-    row = session.get(AccountRow, id)
-    return Account(row.id, row.username) if row else None
+def _is_taken(session: Session, key: str) -> bool:
+    """By a user, or by somebody who is shown by that name and would be taken for its user."""
+    taken = select(AccountRow.id).where(or_(AccountRow.key == key, AccountRow.display_key == key))
+    return session.scalar(taken.limit(1)) is not None
 
 
 def _insert(session: Session, row: AccountRow) -> Account:
+    if _is_taken(session, row.key):
+        raise NameTaken
     session.add(row)
     session.flush()
-    return Account(row.id, row.username)
+    return account_of(row)
+
+
+def _set(session: Session, id: int, **values: object) -> None:
+    session.execute(update(AccountRow).where(AccountRow.id == id).values(values))
+
+
+def _replace(session: Session, id: int, stored: str, renewed: str) -> None:
+    """Unless the password has been changed meanwhile."""
+    row = update(AccountRow).where(AccountRow.id == id, AccountRow.password_hash == stored)
+    session.execute(row.values(password_hash=renewed))
+
+
+def _set_display_name(session: Session, id: int, name: str, key: str | None) -> None:
+    others = select(AccountRow.id).where(AccountRow.key == key, AccountRow.id != id)
+    if key is not None and session.scalar(others) is not None:
+        raise NameTaken
+    _set(session, id, display_name=name, display_key=key)

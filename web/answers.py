@@ -59,9 +59,12 @@ def status_of(error: ChatError) -> HTTPStatus:
 
 def answer(error: ChatError) -> Response:
     """What is sent for `error`."""
-    status = status_of(error)
-    headers = {}
-    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        wait = error.retry_after if isinstance(error, RateLimited) else 0.0
-        headers["Retry-After"] = str(ceil(wait or RETRY_AFTER))
-    return refusal(status, error.code, str(error), headers)
+    return refusal(status_of(error), error.code, str(error), headers_of(error))
+
+
+def headers_of(error: ChatError) -> dict[str, str]:
+    """The headers for `error`: when to try again, where waiting is all that is wanted."""
+    if status_of(error) not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        return {}
+    wait = error.retry_after if isinstance(error, RateLimited) else 0.0
+    return {"Retry-After": str(ceil(wait or RETRY_AFTER))}

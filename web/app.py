@@ -1,4 +1,4 @@
-"""The standalone site: login, chat and error pages as one Flask application.
+"""The standalone site: accounts, chat and error pages as one Flask application.
 
 Making it touches nothing but the secret key: no hub, greenlet or database before the first request, because gunicorn may
 make the application in its master (--preload) and fork afterwards.
@@ -9,37 +9,42 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from flask import Flask, Response, jsonify, make_response, redirect, render_template, request, url_for
+from flask import Flask, Response, make_response, redirect, render_template, request, url_for
 from flask_login import LoginManager
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
+from chat.clock import Clock, SystemClock
 from chat.errors import ChatError
-from web.accounts import Account, Accounts
-from web.answers import status_of
+from web.accounts import Accounts
+from web.answers import headers_of, refusal, status_of
+from web.cookies import SessionCookies
 from web.extension import Chat
+from web.logins import Logins
 from web.passwords import Passwords
+from web.routes.account import make_account
 from web.routes.health import make_health
-from web.routes.login import RETRY_AFTER, make_login
+from web.routes.login import Sessions, make_login
 from web.routes.page import harden
 from web.schema import ACCOUNTS
 from web.settings import Settings, secret_key
+from web.slowdown import Slowdown
 
-MAX_BODY: Final = 64 * 1024  # the longest form is a name and a password of 1024 characters
+MAX_BODY: Final = 64 * 1024  # the longest form is two passwords of 1024 characters
 
 # What a person can do about it, which the names of the statuses do not say.
 ADVICE: Final[Mapping[int, str]] = {
     400: "The browser sent something that this page does not understand. Go back, reload the page and try again.",
-    401: "Log in first, and then open this page again.",
+    401: "This page is for users. Log in, and you will come back to it.",
     403: "You are not allowed to open this page.",
     404: "There is no page at this address. Check it for a typing mistake, or go to the chat.",
     405: "This address cannot be opened like that. Go to the chat, and use the buttons there.",
     413: "That was more than this page takes. Go back and send less.",
-    429: "That was too much in too short a time. Wait a moment and try again.",
+    429: "That was too much in too short a time. Nothing was done.",
     500: "Something went wrong on this side, and it is written to the log. Try again in a moment.",
-    503: "The server has too much to do at this moment. Try again in a few seconds.",
+    503: "The server has too much to do at this moment, or is about to restart.",
 }
 STALE_FORM: Final = (
     "This form belongs to an earlier visit, or the browser keeps no cookies, so nothing was done. "
@@ -47,8 +52,8 @@ STALE_FORM: Final = (
 )
 
 
-def create_app(config: Mapping[str, object] | None = None) -> Flask:
-    """Make the application; `config` overrides the environment.
+def create_app(config: Mapping[str, object] | None = None, *, clock: Clock | None = None) -> Flask:
+    """Make the application; `config` overrides the environment, `clock` what times logins.
 
     Raises: SettingError naming the setting.
     """
@@ -57,11 +62,8 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
     app.config.update(config or {})
     CSRFProtect(app)
     chat = Chat(app)
-    chat.schemas.append(ACCOUNTS)
     _configure(app, chat.settings)
-    accounts = app.extensions["accounts"] = Accounts(lambda: chat.database, Passwords())
-    _add_login_manager(app, accounts)
-    app.register_blueprint(make_login(accounts, home=_home, on_logout=chat.close_session))
+    _add_accounts(app, chat, clock or SystemClock())
     app.register_blueprint(make_health(chat))
     app.add_url_rule("/", "root", _go_home)
     _add_error_pages(app)
@@ -70,10 +72,9 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
 
 
 def _configure(app: Flask, settings: Settings) -> None:
+    app.session_interface = SessionCookies()
     app.config.update(
         SECRET_KEY=secret_key(settings),
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
         MAX_CONTENT_LENGTH=MAX_BODY,
         WTF_CSRF_TIME_LIMIT=None,  # a page may stay open for days; its token is as old as its session anyway
     )
@@ -81,13 +82,23 @@ def _configure(app: Flask, settings: Settings) -> None:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
 
 
-def _add_login_manager(app: Flask, accounts: Accounts) -> None:
+def _add_accounts(app: Flask, chat: Chat, clock: Clock) -> None:
+    """Everything about users, which an embedding application brings itself."""
+    lifetime, remembered = chat.settings.session_lifetime, chat.settings.remember_lifetime
+    accounts = Accounts(lambda: chat.database, Passwords(), Slowdown(clock))
+    logins = Logins(
+        lambda: chat.database, clock, chat.close_session, session_lifetime=lifetime, remember_lifetime=remembered
+    )
+    sessions = Sessions(logins, remembered)
     # Without its context processor, which would ask the database for every error page.
     manager = LoginManager(app, add_context_processor=False)
-
-    @manager.user_loader  # type: ignore[untyped-decorator]
-    def load(id: str) -> Account | None:
-        return accounts.get(int(id)) if id.isdecimal() else None
+    manager.session_protection = None  # a phone changes its address all day, and a login can be ended here
+    sessions.watch(manager)
+    app.register_blueprint(make_login(accounts, sessions, home=_home))
+    app.register_blueprint(make_account(accounts, logins, sessions))
+    app.extensions["accounts"] = accounts
+    chat.schemas.append(ACCOUNTS)
+    chat.companions.append(logins)
 
 
 def _home() -> str:
@@ -114,10 +125,7 @@ def _add_error_pages(app: Flask) -> None:
 def _answer_chat_error(exc: ChatError) -> Response:
     """What a view could not deal with itself: a database that has gone, a server that is about to end."""
     status = status_of(exc)
-    response = _error(status, status.phrase, ADVICE[status])
-    if exc.retry:
-        response.headers["Retry-After"] = str(RETRY_AFTER)
-    return response
+    return _error(status, status.phrase, ADVICE.get(status, f"{exc}."), headers_of(exc))
 
 
 def _answer(exc: HTTPException) -> BaseResponse:
@@ -125,18 +133,40 @@ def _answer(exc: HTTPException) -> BaseResponse:
     if exc.response is not None or exc.code is None or exc.code < 400:
         return plain  # a view's own answer, or a redirect
     advice = STALE_FORM if isinstance(exc, CSRFError) else ADVICE.get(exc.code, exc.description or exc.name)
-    response = _error(exc.code, exc.name, advice)
-    for name, value in plain.headers:
-        if name not in ("Content-Type", "Content-Length"):
-            response.headers[name] = value  # Allow, Retry-After
+    kept = {name: value for name, value in plain.headers if name not in ("Content-Type", "Content-Length")}
+    return _error(exc.code, exc.name, advice, kept)  # with Allow, or Retry-After
+
+
+def _error(status: int, title: str, advice: str, headers: Mapping[str, str]) -> Response:
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        advice = f"{advice} Try again in {_wait(headers.get('Retry-After'))}."
+    if _wants_json():
+        return refusal(status, HTTPStatus(status).name.lower(), advice, headers)
+    page = render_template(
+        "chat/error.html", status=status, title=title, advice=advice, home=_home(), action=_action(status)
+    )
+    response = make_response(page, status)
+    response.headers.update(headers)
     return response
 
 
-def _error(status: int, title: str, advice: str) -> Response:
-    if _wants_json():
-        code = HTTPStatus(status).name.lower()
-        return make_response(jsonify(error={"code": code, "message": advice}), status)
-    return make_response(render_template("chat/error.html", title=title, advice=advice, home=_home()), status)
+def _wait(retry_after: str | None) -> str:
+    """In words; a date, or nothing, says little."""
+    if not retry_after or not retry_after.isdecimal():
+        return "a moment"
+    seconds = max(int(retry_after), 1)
+    many, unit = (seconds, "second") if seconds < 120 else (-(-seconds // 60), "minute")
+    return f"{many} {unit}" if many == 1 else f"{many} {unit}s"
+
+
+def _action(status: int) -> dict[str, str]:
+    """The nearest thing to do: logging in, the same again, or going to the chat."""
+    here = request.full_path.rstrip("?") if request.method == "GET" else None
+    if status == HTTPStatus.UNAUTHORIZED:
+        return {"label": "Log in", "url": url_for("login.login", next=here)}
+    if here is not None and status in (429, 500, 503):
+        return {"label": "Try again", "url": here}
+    return {"label": "Go to the chat", "url": _home()}
 
 
 def _wants_json() -> bool:

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import gevent
 from flask import Blueprint, Flask, current_app, session
@@ -49,6 +49,16 @@ FLUSH: Final = 1.0  # seconds for what was said last, of the time for draining
 Identify = Callable[[], str | None]
 DisplayName = Callable[[], str | None]
 Authorize = Callable[[str, str, str], bool]
+
+
+class Companion(Protocol):
+    """What an application wants to run while the chat does."""
+
+    def begin(self) -> None:
+        """Begin; the database is open.  Never yields."""
+
+    def stop(self) -> None:
+        """End it.  Never yields."""
 
 
 class _Running:
@@ -109,6 +119,7 @@ class Chat:
         self._display_name = display_name or (_flask_login_display_name if identify is None else lambda: None)
         self._authorize = authorize
         self.schemas: list[Schema] = [CHAT]  # what is to be in the database; an application may add tables of its own
+        self.companions: list[Companion] = []
         self._running: _Running | None = None
         self._is_drained = False
         self._starting = RLock()
@@ -200,6 +211,8 @@ class Chat:
                 raise SettingError(explain(exc)) from exc
             if self._authorize is not None:
                 self._reviewer = gevent.spawn(self._review)
+            for companion in self.companions:
+                companion.begin()
 
     def drain(self) -> None:
         """See everybody off and put everything away.  Blocks, for about CHAT_DRAIN_TIMEOUT seconds; idempotent."""
@@ -208,6 +221,8 @@ class Chat:
             return
         deadline = running.gate.clock.monotonic() + max(self.drain_timeout - LAST, 0)
         running.gate.hush()
+        for companion in self.companions:
+            companion.stop()
         if self._authorize is not None:
             self._reviewer.kill(timeout=FLUSH)
         with at_most(FLUSH):

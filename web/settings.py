@@ -22,6 +22,7 @@ log: Final = logging.getLogger("web.settings")
 
 T = TypeVar("T")
 
+TEN_YEARS: Final = 315_360_000  # seconds; dates go no further back than the year 1
 UNBUILT: Final = "this version runs one worker in one process, without Redis"
 
 
@@ -60,6 +61,13 @@ def _above_zero(value: object) -> float:
     if number == 0:
         raise SettingError("more than 0 is wanted")
     return number
+
+
+def _lifetime(value: object) -> float:
+    seconds = _seconds(value)
+    if not 1 <= seconds <= TEN_YEARS:
+        raise SettingError(f"seconds between 1 and {TEN_YEARS}, ten years, are wanted")
+    return seconds
 
 
 def _flag(value: object) -> bool:
@@ -114,6 +122,10 @@ class Settings:
     """Origins allowed beside the own host."""
     trusted_proxies: int = _setting(_whole, 0)
     """Proxies in front whose X-Forwarded headers are believed; standalone only."""
+    session_lifetime: float = _setting(_lifetime, 86400.0)
+    """Seconds without use after which a login ends; standalone only."""
+    remember_lifetime: float = _setting(_lifetime, 30 * 86400.0)
+    """The same for a login that is kept on its device."""
     message_rate: float = _setting(_seconds, 10.0)
     """Messages a second and socket, bursts of three times that; 0 is no limit."""
     connections_per_user: int = _setting(_whole, 20)

@@ -10,9 +10,12 @@ import pytest
 from flask import Flask, request
 from gevent.pywsgi import WSGIServer
 
+from chat.database import Database, upgrade
 from chat.testing import TurnedClock
 from tests.web.fakes import Caller
 from web import Chat
+from web.passwords import Passwords
+from web.schema import ACCOUNTS
 from web.websocket.handler import WebSocketHandler
 
 MakeHost = Callable[..., Flask]
@@ -23,6 +26,24 @@ Dial = Callable[[int], Caller]
 @pytest.fixture
 def clock() -> TurnedClock:
     return TurnedClock()
+
+
+@pytest.fixture
+def passwords() -> Iterator[Passwords]:
+    passwords = Passwords()
+    yield passwords
+    passwords.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database of each kind, with the tables of the standalone site."""
+    url = "sqlite://" if request.param == "sqlite" else request.getfixturevalue("postgres").url
+    if request.param != "sqlite":
+        upgrade(url, ACCOUNTS)
+    database = Database(url, ACCOUNTS)
+    yield database
+    database.close()
 
 
 @pytest.fixture

@@ -1,39 +1,36 @@
-"""Accounts and passwords."""
-
-from collections.abc import Iterator
+"""Accounts: names that are given away once, what their users are called, and passwords."""
 
 import gevent
 import pytest
-from argon2 import extract_parameters
+from argon2 import PasswordHasher, extract_parameters
+from sqlalchemy import select, update
 
 from chat.database import Database
 from chat.errors import InvalidUser
-from web.accounts import TRIES, Accounts, NameTaken, WrongLogin
-from web.passwords import HASHER, NOBODY, THREADS, WAITING, Passwords, TooManyLogins, WeakPassword
-from web.schema import ACCOUNTS
+from chat.testing import TurnedClock
+from web.accounts import Account, AccountRow, Accounts, NameTaken, WrongLogin
+from web.passwords import HASHER, Passwords, WeakPassword
+from web.slowdown import ACCOUNT_DELAYS, ADDRESS_DELAYS, Slowdown, TooManyAttempts
 
-GOOD = "correct horse"
-
-
-@pytest.fixture
-def passwords() -> Iterator[Passwords]:
-    passwords = Passwords()
-    yield passwords
-    passwords.close()
+GOOD, BETTER = "correct horse", "battery staple"
+HOME, AWAY = "192.0.2.1", "198.51.100.7"
 
 
 @pytest.fixture
-def accounts(passwords: Passwords) -> Iterator[Accounts]:
-    database = Database("sqlite:///:memory:", ACCOUNTS)
-    yield Accounts(lambda: database, passwords)
-    database.close()
+def accounts(database: Database, passwords: Passwords, clock: TurnedClock) -> Accounts:
+    return Accounts(lambda: database, passwords, Slowdown(clock))
+
+
+def stored_hash(database: Database, username: str) -> str:
+    found = database.run(lambda session: session.scalar(select(AccountRow.password_hash).filter_by(username=username)))
+    assert found is not None
+    return found
 
 
 def test_who_has_registered_is_known_by_name_and_password(accounts: Accounts) -> None:
     account = accounts.register("ann", GOOD)
 
     assert accounts.verify("ann", GOOD) == account
-    assert accounts.get(account.id) == account
     assert account.username == "ann"
 
 
@@ -41,10 +38,6 @@ def test_a_name_is_kept_as_it_was_written_and_found_however_it_is_written(accoun
     accounts.register("Ann", GOOD)
 
     assert accounts.verify("aNN", GOOD).username == "Ann"
-
-
-def test_nobody_has_an_id_that_was_never_given_out(accounts: Accounts) -> None:
-    assert accounts.get(17) is None
 
 
 @pytest.mark.parametrize(
@@ -56,12 +49,6 @@ def test_an_unknown_name_and_a_wrong_password_are_refused_alike(accounts: Accoun
 
     with pytest.raises(WrongLogin, match=r"^the name or the password is wrong$"):
         accounts.verify(name, password)
-
-
-def test_what_is_checked_for_an_unknown_name_costs_as_much_as_a_real_hash(passwords: Passwords) -> None:
-    assert extract_parameters(NOBODY) == extract_parameters(HASHER.hash(GOOD))
-    assert HASHER.verify(NOBODY, "nobody has this"), "so the whole of it is computed"
-    assert not passwords.matches("nobody has this", None)
 
 
 @pytest.mark.parametrize(
@@ -80,14 +67,6 @@ def test_a_name_that_reads_like_another_is_taken(accounts: Accounts, other: str)
 def test_a_name_that_no_user_can_have_is_refused(accounts: Accounts, name: str) -> None:
     with pytest.raises(InvalidUser):
         accounts.register(name, GOOD)
-
-
-@pytest.mark.parametrize("password", ["", "seven 7", "x" * 1025])
-def test_a_password_of_the_wrong_length_is_refused_and_the_name_stays_free(accounts: Accounts, password: str) -> None:
-    with pytest.raises(WeakPassword):
-        accounts.register("ann", password)
-
-    accounts.register("ann", GOOD)
 
 
 def test_a_password_typed_on_another_keyboard_is_the_same(accounts: Accounts) -> None:
@@ -111,51 +90,189 @@ def _outcome(accounts: Accounts, name: str) -> str:
     return "registered"
 
 
-def test_others_go_on_while_a_password_is_hashed(passwords: Passwords) -> None:
-    order: list[str] = []
+def test_a_weak_password_is_refused_and_the_name_stays_free(accounts: Accounts) -> None:
+    with pytest.raises(WeakPassword):
+        accounts.register("ann", "password1")
 
-    def hash_one() -> None:
-        passwords.hash(GOOD)
-        order.append("hashed")
-
-    hashing = gevent.spawn(hash_one)
-    other = gevent.spawn(order.append, "other")  # a hash on the hub would come first
-    hashing.get()
-    other.get()
-
-    assert order == ["other", "hashed"]
-
-
-def test_a_hash_too_many_is_refused_at_once_and_the_others_are_done(passwords: Passwords) -> None:
-    waiting = [gevent.spawn(passwords.matches, GOOD, None) for _ in range(THREADS + WAITING)]
-    gevent.idle()
-
-    with pytest.raises(TooManyLogins):
-        passwords.matches(GOOD, None)
-
-    gevent.joinall(waiting, raise_error=True)
-    assert passwords.matches(GOOD, passwords.hash(GOOD))
-
-
-def test_who_guesses_at_one_account_does_not_fill_the_queue_for_all(accounts: Accounts) -> None:
     accounts.register("ann", GOOD)
+
+
+# Hashes of yesterday
+
+
+def test_a_hash_with_the_costs_of_yesterday_is_renewed_by_a_right_password(accounts: Accounts, database: Database) -> None:
+    account = accounts.register("ann", GOOD)
+    weak = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(GOOD)
+    database.run(lambda session: session.execute(update(AccountRow).values(password_hash=weak)) and None)
+
+    with pytest.raises(WrongLogin):
+        accounts.verify("ann", "wrong horse")
+    assert stored_hash(database, "ann") == weak
+
+    assert accounts.verify("ann", GOOD) == account
+    renewed = stored_hash(database, "ann")
+    assert extract_parameters(renewed) == extract_parameters(HASHER.hash(GOOD))
+    assert accounts.verify("ann", GOOD) == account
+    assert stored_hash(database, "ann") == renewed, "once"
+
+
+# Changing
+
+
+def test_a_new_password_takes_the_place_of_the_old_one(accounts: Accounts) -> None:
+    account = accounts.register("ann", GOOD)
+
+    accounts.change_password(account, GOOD, BETTER)
+
+    assert accounts.verify("ann", BETTER) == account
+    with pytest.raises(WrongLogin):
+        accounts.verify("ann", GOOD)
+
+
+@pytest.mark.parametrize(
+    ("current", "new", "error"), [("wrong horse", BETTER, WrongLogin), (GOOD, "ann12345", WeakPassword)]
+)
+def test_a_password_is_changed_by_its_owner_only_and_to_a_good_one(
+    accounts: Accounts, current: str, new: str, error: type[Exception]
+) -> None:
+    account = accounts.register("ann", GOOD)
+
+    with pytest.raises(error):
+        accounts.change_password(account, current, new)
+
+    assert accounts.verify("ann", GOOD) == account
+
+
+def display_name(accounts: Accounts) -> str:
+    return accounts.verify("ann", GOOD).display_name
+
+
+@pytest.mark.parametrize("name", ["Ann of Cleves", "ANN", "x" * 64])
+def test_a_display_name_is_anything_that_a_name_may_be(accounts: Accounts, name: str) -> None:
+    account = accounts.register("ann", GOOD)
+    assert display_name(accounts) == ""
+
+    accounts.set_display_name(account, name)
+    assert display_name(accounts) == name
+
+    accounts.set_display_name(account, "")
+    assert display_name(accounts) == ""
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "a\u202eb", "\u3164"])
+def test_a_display_name_that_no_user_can_have_is_refused(accounts: Accounts, name: str) -> None:
+    account = accounts.register("ann", GOOD)
+
+    with pytest.raises(InvalidUser):
+        accounts.set_display_name(account, name)
+
+    assert display_name(accounts) == ""
+
+
+@pytest.mark.parametrize("name", ["bob", "BOB", "\uff22ob", "b\ufe0fob"])
+def test_nobody_is_called_like_another_user(accounts: Accounts, name: str) -> None:
+    account = accounts.register("ann", GOOD)
     accounts.register("bob", GOOD)
-    guesses = [gevent.spawn(_guess, accounts, "ann", f"guess {number}") for number in range(60)]
-    gevent.idle()
 
-    assert accounts.verify("bob", GOOD).username == "bob"
-    gevent.joinall(guesses, raise_error=True)
-    assert [guess.value for guess in guesses].count(WrongLogin) == TRIES
-    assert accounts.verify("ann", GOOD).username == "ann"
+    with pytest.raises(NameTaken):
+        accounts.set_display_name(account, name)
+
+    assert display_name(accounts) == ""
 
 
-def _guess(accounts: Accounts, name: str, password: str) -> type[Exception]:
+def test_nobody_registers_by_a_name_that_another_user_is_shown_by(accounts: Accounts) -> None:
+    account = accounts.register("ann", GOOD)
+    accounts.set_display_name(account, "Bob")
+
+    with pytest.raises(NameTaken):
+        accounts.register("bob", GOOD)
+
+    accounts.set_display_name(account, "")
+    accounts.register("bob", GOOD)
+
+
+# Guessing
+
+
+def outcome(accounts: Accounts, password: str, address: str, name: str = "ann") -> str:
     try:
-        accounts.verify(name, password)
-    except (WrongLogin, TooManyLogins) as exc:
-        return type(exc)
-    raise AssertionError("the guess was right")
+        accounts.verify(name, password, address)
+    except (WrongLogin, TooManyAttempts) as exc:
+        return exc.code
+    return "right"
 
 
-def test_a_damaged_hash_matches_nothing(passwords: Passwords) -> None:
-    assert not passwords.matches(GOOD, "$argon2id$damaged")
+@pytest.mark.parametrize("name", ["ann", "nobody", "a\nb"])
+def test_who_guesses_waits_from_the_fourth_time_on_whether_there_is_such_a_user_or_not(
+    accounts: Accounts, clock: TurnedClock, name: str
+) -> None:
+    accounts.register("ann", GOOD)
+    for _ in range(3):
+        assert outcome(accounts, "a guess", AWAY, name) == "wrong_login"
+
+    fourth = gevent.spawn(outcome, accounts, "a guess", AWAY, name)
+    gevent.idle()
+    clock.advance(ACCOUNT_DELAYS[3] - 0.01)
+    gevent.idle()
+    assert not fourth.ready()
+
+    clock.advance(0.01)
+    assert fourth.get(timeout=5) == "wrong_login"
+
+
+def test_the_owner_is_let_in_from_elsewhere_while_somebody_guesses_and_is_not_slow_afterwards(
+    accounts: Accounts, clock: TurnedClock
+) -> None:
+    accounts.register("ann", GOOD)
+    for _ in range(3):
+        outcome(accounts, "a guess", AWAY)
+    guesses = [gevent.spawn(outcome, accounts, "a guess", AWAY) for _ in range(10)]
+    gevent.idle()
+    assert [guess.value for guess in guesses].count("too_many_attempts") == 8
+
+    owner = gevent.spawn(outcome, accounts, GOOD, HOME)
+    gevent.idle()
+    assert not owner.ready(), "slowed down"
+    clock.advance(ACCOUNT_DELAYS[-1])
+
+    assert owner.get(timeout=5) == "right"
+    gevent.joinall(guesses, timeout=5, raise_error=True)
+    clock.advance(600)  # what the guesses after it may have left is forgotten
+    assert outcome(accounts, GOOD, HOME) == "right"
+
+
+def test_a_wrong_current_password_is_a_guess_too(accounts: Accounts, clock: TurnedClock) -> None:
+    account = accounts.register("ann", GOOD)
+    for _ in range(3):
+        with pytest.raises(WrongLogin):
+            accounts.change_password(account, "a guess", BETTER, AWAY)
+
+    fourth = gevent.spawn(outcome, accounts, GOOD, HOME)
+    gevent.idle()
+    assert not fourth.ready()
+
+    clock.advance(ACCOUNT_DELAYS[3])
+    assert fourth.get(timeout=5) == "right"
+
+
+def register(accounts: Accounts, name: str, address: str) -> Account | None:
+    try:
+        return accounts.register(name, GOOD, address)
+    except NameTaken:
+        return None
+
+
+def test_registrations_count_towards_the_address_also_when_the_name_is_taken(
+    accounts: Accounts, clock: TurnedClock
+) -> None:
+    for number in range(10):
+        assert register(accounts, f"user {number}", AWAY)
+        assert register(accounts, f"user {number}", AWAY) is None
+
+    next_one = gevent.spawn(register, accounts, "ann", AWAY)
+    gevent.idle()
+    assert not next_one.ready()
+    assert register(accounts, "bob", HOME)
+
+    clock.advance(ADDRESS_DELAYS[20])
+    assert next_one.get(timeout=5)

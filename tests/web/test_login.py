@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from html import unescape
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,24 +12,12 @@ from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 from flask_login import LoginManager
 from flask_wtf.csrf import CSRFProtect
-from werkzeug.test import TestResponse
 
-from chat.errors import DatabaseUnavailable
-from web.accounts import Account
-from web.app import create_app
+from chat.errors import ChatError, DatabaseUnavailable
+from tests.web.site import GOOD, alerts, close_site, csrf_token, is_in, log_out, make_site, sid_of, submit
 from web.passwords import TooManyLogins
 from web.routes.login import BUSY, local_target, make_login
-
-GOOD = "correct horse"
-
-
-def make_site(folder: Path, **config: object) -> Flask:
-    return create_app({"CHAT_INSTANCE": folder, **config})
-
-
-def close_site(app: Flask) -> None:
-    app.extensions["chat"].drain()
-    app.extensions["accounts"].close()
+from web.slowdown import TooManyAttempts
 
 
 @pytest.fixture
@@ -45,26 +32,6 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-def csrf_token(response: TestResponse) -> str:
-    found = re.search(r'name="csrf_token" value="([^"]+)"', response.text)
-    assert found, response.text
-    return found[1]
-
-
-def submit(client: FlaskClient, path: str, username: str, password: str) -> TestResponse:
-    token = csrf_token(client.get(path))
-    return client.post(path, data={"csrf_token": token, "username": username, "password": password})
-
-
-def alerts(response: TestResponse) -> list[str]:
-    return [unescape(text) for text in re.findall(r'role="alert"[^>]*>([^<]+)<', response.text)]
-
-
-def log_out(client: FlaskClient) -> TestResponse:
-    page = client.get("/chat/", environ_overrides={"web.websocket": object()})
-    return client.post("/logout", data={"csrf_token": csrf_token(page)})
-
-
 # Registering and logging in
 
 
@@ -73,7 +40,7 @@ def test_registering_logs_in_and_leads_to_the_page(client: FlaskClient) -> None:
 
     assert (response.status_code, response.location) == (303, "/chat/")
     page = client.get(response.location, environ_overrides={"web.websocket": object()})
-    assert "<bdi>ann</bdi>" in page.text
+    assert 'data-username="ann"' in page.text
 
 
 def test_logging_in_leads_to_where_one_came_from(client: FlaskClient) -> None:
@@ -109,6 +76,8 @@ def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(client: FlaskC
         ("a\u200bb", GOOD, 400, "U+200B"),
         ("b" * 65, GOOD, 400, "at most 64"),
         ("ANN", GOOD, 409, "is taken"),
+        ("bob", "iloveyou", 400, "many people use"),
+        ("bob", "Bob123456", 400, "is the user name, or that with digits after it"),
     ],
 )
 def test_what_is_wrong_stands_beside_its_field(
@@ -132,6 +101,14 @@ def test_the_name_is_kept_for_the_next_try_and_the_password_is_not(client: Flask
 
     assert 'value="&lt;ann&gt;"' in response.text
     assert "not the horse" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/login", "/register"])
+def test_the_wish_to_stay_is_kept_for_the_next_try(client: FlaskClient, path: str) -> None:
+    response = client.post(path, data={"csrf_token": csrf_token(client.get(path)), "username": "ann", "remember": "y"})
+
+    assert response.status_code == 400
+    assert re.search('<input checked [^>]*name="remember"', response.text)
 
 
 def test_who_is_logged_in_need_not_log_in(client: FlaskClient) -> None:
@@ -176,13 +153,14 @@ def test_an_address_of_this_site_is_gone_to(target: str) -> None:
 
 def test_nothing_planted_in_the_session_survives_the_login(client: FlaskClient) -> None:
     with client.session_transaction() as planted:
-        planted["sid"] = planted["note"] = "planted"
+        planted["sid"] = planted["_user_id"] = planted["note"] = "planted"
 
     submit(client, "/register", "ann", GOOD)
 
     with client.session_transaction() as renewed:
         assert "note" not in renewed
         assert len(renewed["sid"]) >= 22, "128 bits in base64"
+        assert renewed["_user_id"] == renewed["sid"]
         assert renewed["sid"] != "planted"
 
 
@@ -190,8 +168,7 @@ def test_each_login_has_an_id_of_its_own(client: FlaskClient) -> None:
     sids = set()
     submit(client, "/register", "ann", GOOD)
     for _ in range(2):
-        with client.session_transaction() as current:
-            sids.add(current["sid"])
+        sids.add(sid_of(client))
         log_out(client)
         submit(client, "/login", "ann", GOOD)
 
@@ -204,7 +181,19 @@ def test_logging_out_ends_the_session(client: FlaskClient) -> None:
     response = log_out(client)
 
     assert (response.status_code, response.location) == (303, "/login")
-    assert client.get("/chat/channels").status_code == 401
+    assert not is_in(client)
+
+
+def test_a_session_that_was_copied_ends_with_the_login(app: Flask, client: FlaskClient) -> None:
+    submit(client, "/register", "ann", GOOD)
+    copied = client.get_cookie("session")
+    assert copied
+    log_out(client)
+    thief = app.test_client()
+
+    thief.set_cookie("session", copied.value)
+
+    assert not is_in(thief)
 
 
 def test_nobody_is_logged_out_by_a_link(client: FlaskClient) -> None:
@@ -212,14 +201,7 @@ def test_nobody_is_logged_out_by_a_link(client: FlaskClient) -> None:
 
     assert client.get("/logout").status_code == 405
     assert client.post("/logout").status_code == 400, "without the form's token"
-    assert client.get("/chat/channels").status_code == 200
-
-
-def test_scripts_and_foreign_pages_do_not_get_the_cookie(client: FlaskClient) -> None:
-    cookie = submit(client, "/register", "ann", GOOD).headers["Set-Cookie"]
-
-    assert "HttpOnly" in cookie
-    assert "SameSite=Lax" in cookie
+    assert is_in(client)
 
 
 class NoAccounts:
@@ -228,46 +210,53 @@ class NoAccounts:
     def __init__(self, failure: Exception) -> None:
         self._failure = failure
 
-    def register(self, username: str, password: str) -> NoReturn:
+    def register(self, username: str, password: str, address: str) -> NoReturn:
         raise self._failure
 
     verify = register
 
 
-def bare_site(accounts: object, ended: list[str]) -> Flask:
+def bare_site(accounts: object) -> Flask:
     """The login alone, in an application that has nothing else."""
     app = Flask("web", static_folder=None)
     app.config.update(SECRET_KEY="test", WTF_CSRF_CHECK_DEFAULT=False, WTF_CSRF_ENABLED=False)
     CSRFProtect(app)
-    LoginManager(app).user_loader(lambda id: Account(int(id), "ann"))
+    LoginManager(app).user_loader(lambda id: None)
     app.register_blueprint(Blueprint("chat", "web", static_folder="static", url_prefix="/chat"))
-    app.register_blueprint(make_login(accounts, home=lambda: "/", on_logout=ended.append))  # type: ignore[arg-type]
+    app.register_blueprint(make_login(accounts, None, home=lambda: "/"))  # type: ignore[arg-type]
     return app
 
 
-def test_logging_out_tells_which_session_has_ended() -> None:
-    ended: list[str] = []
-    client = bare_site(None, ended).test_client()
-    with client.session_transaction() as current:
-        current["sid"] = "the session's id"
-
-    client.post("/logout")
-    client.post("/logout")
-
-    assert ended == ["the session's id"], "once, and never an id that is none"
-
-
-@pytest.mark.parametrize("failure", [TooManyLogins(), DatabaseUnavailable()])
+@pytest.mark.parametrize(
+    ("failure", "status", "wait"),
+    [(TooManyLogins(), 503, "5"), (DatabaseUnavailable(), 503, "5"), (TooManyAttempts(retry_after=9.5), 429, "10")],
+    ids=["hashes", "database", "attempts"],
+)
 @pytest.mark.parametrize("path", ["/login", "/register"])
-def test_a_server_with_too_much_to_do_says_so_and_keeps_the_form(path: str, failure: Exception) -> None:
-    client = bare_site(NoAccounts(failure), []).test_client()
+def test_a_server_with_too_much_to_do_says_so_and_keeps_the_form(
+    path: str, failure: ChatError, status: int, wait: str
+) -> None:
+    client = bare_site(NoAccounts(failure)).test_client()
 
     response = client.post(path, data={"username": "ann", "password": GOOD})
 
-    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert (response.status_code, response.headers["Retry-After"]) == (status, wait)
     assert 'value="ann"' in response.text
-    assert alerts(response)
-    assert (BUSY in alerts(response)) == isinstance(failure, TooManyLogins)
+    assert GOOD not in response.text
+    [said] = alerts(response)
+    assert (said == BUSY) == isinstance(failure, TooManyLogins)
+    assert ("in 10 seconds" in said) == (status == 429)
+
+
+def test_a_database_that_goes_away_keeps_the_form_of_somebody_who_was_logged_in(client: FlaskClient, app: Flask) -> None:
+    submit(client, "/register", "ann", GOOD)
+    token = csrf_token(client.get("/account"))
+    app.extensions["chat"].database.close()
+
+    response = client.post("/login", data={"csrf_token": token, "username": "ann", "password": GOOD})
+
+    assert response.status_code == 503
+    assert 'value="ann"' in response.text
 
 
 # The application around the forms
@@ -282,32 +271,6 @@ def test_a_form_from_an_earlier_visit_is_explained(client: FlaskClient) -> None:
 
     assert response.status_code == 400
     assert "reload the page" in response.text
-
-
-@pytest.mark.parametrize(
-    ("path", "headers", "kind"),
-    [
-        ("/nowhere", {}, "text/html"),
-        ("/nowhere", {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, "text/html"),
-        ("/nowhere", {"Accept": "application/json"}, "application/json"),
-        ("/chat/nowhere", {"Accept": "text/html"}, "application/json"),
-    ],
-)
-def test_an_error_is_told_in_the_language_of_who_asks(
-    client: FlaskClient, path: str, headers: dict[str, str], kind: str
-) -> None:
-    response = client.get(path, headers=headers)
-
-    assert (response.status_code, response.mimetype) == (404, kind)
-    if response.json:
-        assert response.json["error"]["code"] == "not_found"
-        assert response.json["error"]["message"]
-    else:
-        assert 'href="/chat/"' in response.text, "a way out"
-
-
-def test_an_error_keeps_the_headers_that_belong_to_it(client: FlaskClient) -> None:
-    assert "POST" in client.get("/logout").headers["Allow"]
 
 
 def test_more_than_a_form_can_hold_is_refused(client: FlaskClient) -> None:

@@ -1,0 +1,246 @@
+"""Logins: how long they last, and how they are ended from here."""
+
+from datetime import timedelta
+from hashlib import sha256
+
+import pytest
+from sqlalchemy import select, text
+
+from chat.database import Database
+from chat.testing import TurnedClock
+from tests.web.site import settle
+from web.accounts import Account, Accounts
+from web.logins import MAX_AGENT, LoginRow, Logins
+from web.passwords import Passwords
+from web.slowdown import Slowdown
+
+SESSION, REMEMBERED = 1000.0, 10_000.0
+AGENT = "Mozilla/5.0"
+
+
+@pytest.fixture
+def ended() -> list[str]:
+    """The `sid` of each login that was ended."""
+    return []
+
+
+@pytest.fixture
+def logins(database: Database, clock: TurnedClock, ended: list[str]) -> Logins:
+    return make_logins(database, clock, ended)
+
+
+def make_logins(database: Database, clock: TurnedClock, ended: list[str], session: float = SESSION) -> Logins:
+    return Logins(lambda: database, clock, ended.append, session_lifetime=session, remember_lifetime=REMEMBERED)
+
+
+@pytest.fixture
+def ann(database: Database, passwords: Passwords, clock: TurnedClock) -> Account:
+    return Accounts(lambda: database, passwords, Slowdown(clock)).register("ann", "correct horse")
+
+
+def test_a_login_says_who_it_is_and_has_a_name_that_nobody_guesses(logins: Logins, ann: Account) -> None:
+    account, token = logins.start(ann, AGENT, remember=False)
+
+    assert (account.username, token) == ("ann", None)
+    assert account.get_id() == account.sid
+    assert len(account.sid) >= 22, "128 bits in base64"
+    use = logins.find(account.sid)
+    assert use is not None
+    assert use.account == account
+
+
+@pytest.mark.parametrize("sid", ["", "1", "somebody else's"])
+def test_what_names_no_login_is_nobody(logins: Logins, ann: Account, sid: str) -> None:
+    logins.start(ann, AGENT, remember=False)
+
+    assert logins.find(sid) is None
+    assert logins.recall(sid) is None
+
+
+def test_a_remembered_login_can_be_recalled_and_only_a_hash_of_its_token_is_kept(
+    logins: Logins, ann: Account, database: Database
+) -> None:
+    account, token = logins.start(ann, AGENT, remember=True)
+    assert token
+    assert len(token) >= 43, "256 bits in base64"
+
+    use = logins.recall(token)
+
+    assert use is not None
+    assert use.account == account, "the same login"
+    stored = database.run(lambda session: session.scalar(select(LoginRow.remember_hash)))
+    assert stored == sha256(token.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(("remember", "lifetime"), [(False, SESSION), (True, REMEMBERED)])
+def test_a_login_lasts_as_long_as_it_is_used(
+    logins: Logins, ann: Account, clock: TurnedClock, remember: bool, lifetime: float
+) -> None:
+    account, _ = logins.start(ann, AGENT, remember=remember)
+    for _ in range(3):
+        clock.advance(lifetime - 1)
+        assert logins.find(account.sid)
+
+    clock.advance(lifetime)
+
+    assert logins.find(account.sid) is None
+    assert logins.of(ann) == []
+
+
+def test_a_token_lasts_no_longer_than_its_login(logins: Logins, ann: Account, clock: TurnedClock) -> None:
+    _, token = logins.start(ann, AGENT, remember=True)
+    assert token
+    clock.advance(REMEMBERED)
+
+    assert logins.recall(token) is None
+
+
+def test_use_is_written_down_at_most_every_tenth_of_the_lifetime(logins: Logins, ann: Account, clock: TurnedClock) -> None:
+    start = clock.now()
+    account, _ = logins.start(ann, AGENT, remember=False)
+    noted, seen = [], []
+    for _ in range(4):
+        clock.advance(SESSION / 20)
+        use = logins.find(account.sid)
+        assert use is not None
+        noted.append(use.is_noted)
+        seen.append(logins.of(ann)[0].seen_at - start)
+
+    assert noted == [False, True, False, True]
+    assert seen == [timedelta(seconds=seconds) for seconds in (0, 100, 100, 200)]
+
+
+def test_the_list_has_the_one_used_last_first_and_nobody_else_s(
+    logins: Logins, ann: Account, clock: TurnedClock, database: Database, passwords: Passwords
+) -> None:
+    bob = Accounts(lambda: database, passwords, Slowdown(clock)).register("bob", "correct horse")
+    logins.start(bob, AGENT, remember=False)
+    first, _ = logins.start(ann, "first", remember=True)
+    clock.advance(1)
+    second, _ = logins.start(ann, "second\n" + "x" * 1000, remember=False)
+
+    found = logins.of(ann)
+
+    assert [login.sid for login in found] == [second.sid, first.sid]
+    assert [login.agent for login in found] == [("second" + "x" * 1000)[:MAX_AGENT], "first"]
+    assert found[0].created_at == found[0].seen_at == clock.now(), "aware, and in UTC"
+
+
+# Ending
+
+
+def test_a_login_that_was_ended_is_nobody_s_and_its_sockets_are_told(
+    logins: Logins, ann: Account, ended: list[str]
+) -> None:
+    account, token = logins.start(ann, AGENT, remember=True)
+    other, _ = logins.start(ann, AGENT, remember=False)
+    assert token
+
+    logins.end(account.sid)
+
+    assert (logins.find(account.sid), logins.recall(token)) == (None, None)
+    assert logins.find(other.sid)
+    assert ended == [account.sid]
+
+
+def test_one_ends_one_s_own_logins_only(
+    logins: Logins, ann: Account, ended: list[str], clock: TurnedClock, database: Database, passwords: Passwords
+) -> None:
+    bob = Accounts(lambda: database, passwords, Slowdown(clock)).register("bob", "correct horse")
+    account, _ = logins.start(ann, AGENT, remember=False)
+    [login] = logins.of(ann)
+
+    assert not logins.end_one(bob, login.id)
+    assert logins.find(account.sid)
+    assert logins.end_one(ann, login.id)
+    assert not logins.end_one(ann, login.id)
+    assert ended == [account.sid]
+
+
+def test_all_are_ended_but_the_one_that_is_to_stay(logins: Logins, ann: Account, ended: list[str]) -> None:
+    sids = [logins.start(ann, AGENT, remember=remember)[0].sid for remember in (False, True, False)]
+
+    logins.end_all(ann, but=sids[1])
+    assert sorted(ended) == sorted([sids[0], sids[2]])
+    assert [login.sid for login in logins.of(ann)] == [sids[1]]
+
+    logins.end_all(ann)
+    assert logins.of(ann) == []
+    assert ended[-1] == sids[1]
+
+
+# The sweep
+
+
+def test_the_sweep_ends_what_has_expired_and_goes_on(
+    logins: Logins, ann: Account, clock: TurnedClock, ended: list[str], database: Database
+) -> None:
+    first, _ = logins.start(ann, AGENT, remember=False)
+    logins.begin()
+    clock.advance(SESSION / 2)
+    settle(database)
+    second, _ = logins.start(ann, AGENT, remember=False)
+    kept, _ = logins.start(ann, AGENT, remember=True)
+
+    clock.advance(SESSION / 2)
+    settle(database)
+    assert ended == [first.sid]
+    clock.advance(SESSION / 2)
+    settle(database)
+    assert ended == [first.sid, second.sid]
+
+    logins.stop()
+    left = database.run(lambda session: list(session.scalars(select(LoginRow.sid))))
+    assert left == [kept.sid]
+
+
+@pytest.mark.parametrize(("lifetime", "interval"), [(86_400.0, 60.0), (40.0, 10.0)])
+def test_it_sweeps_every_minute_and_more_often_when_lifetimes_are_short(
+    database: Database, ann: Account, clock: TurnedClock, ended: list[str], lifetime: float, interval: float
+) -> None:
+    logins = make_logins(database, clock, ended, lifetime)
+    account, _ = logins.start(ann, AGENT, remember=False)
+    clock.advance(lifetime)
+    logins.begin()
+
+    clock.advance(interval - 0.01)
+    settle(database)
+    assert ended == []
+    clock.advance(0.01)
+    settle(database)
+
+    assert ended == [account.sid]
+    logins.stop()
+
+
+def test_a_sweep_that_fails_is_followed_by_another(
+    logins: Logins, ann: Account, clock: TurnedClock, ended: list[str], database: Database
+) -> None:
+    account, _ = logins.start(ann, AGENT, remember=False)
+    clock.advance(SESSION)
+    database.run(lambda session: session.execute(text("ALTER TABLE chat_logins RENAME TO away")) and None)
+    logins.begin()
+    clock.advance(60)
+    settle(database)
+
+    database.run(lambda session: session.execute(text("ALTER TABLE away RENAME TO chat_logins")) and None)
+    clock.advance(60)
+    settle(database)
+
+    logins.stop()
+    assert ended == [account.sid]
+
+
+def test_a_sweep_that_was_stopped_does_not_come(
+    logins: Logins, ann: Account, clock: TurnedClock, ended: list[str], database: Database
+) -> None:
+    logins.start(ann, AGENT, remember=False)
+    logins.begin()
+    logins.stop()
+    logins.stop()
+
+    clock.advance(10 * SESSION)
+    settle(database)
+
+    assert ended == []
+    assert database.run(lambda session: session.scalar(select(LoginRow.sid)))

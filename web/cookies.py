@@ -1,0 +1,57 @@
+"""Cookies of the standalone site, as strict as the request allows.
+
+Behind TLS they are Secure and begin with `__Host-`: a browser takes such a name only over TLS and only for this very host,
+so that nobody on the network, and no other site of the domain, can plant one (RFC 6265bis, section 4.1.3.2).  Over plain
+HTTP there is no such name.  Since the names differ, what came over plain HTTP is never believed over TLS.
+
+The remember-me cookie is ours and not flask-login's: the name of that one, and whether it is Secure, is fixed in its
+configuration, while ours go by the request; and it holds a signed user id, which is good for all devices until it runs
+out, while a token of ours is one login, that can be ended by itself.
+"""
+
+from flask import Flask, Response, request
+from flask.sessions import SecureCookieSessionInterface
+
+
+class SessionCookies(SecureCookieSessionInterface):
+    """Flask's signed sessions, in a cookie that fits the request."""
+
+    def get_cookie_name(self, app: Flask) -> str:  # noqa: ARG002 (Flask's signature)
+        return _name("session")
+
+    def get_cookie_domain(self, app: Flask) -> str | None:  # noqa: ARG002
+        return None
+
+    def get_cookie_path(self, app: Flask) -> str:  # noqa: ARG002
+        return "/"
+
+    def get_cookie_httponly(self, app: Flask) -> bool:  # noqa: ARG002
+        return True
+
+    def get_cookie_secure(self, app: Flask) -> bool:  # noqa: ARG002
+        return request.is_secure
+
+    def get_cookie_samesite(self, app: Flask) -> str:  # noqa: ARG002
+        return "Lax"
+
+
+def remember_token() -> str | None:
+    """Return the token that the browser remembers a login by."""
+    return request.cookies.get(_name("remember"))
+
+
+def set_remember(response: Response, token: str, lifetime: float) -> None:
+    """Have the browser keep `token` for `lifetime` seconds."""
+    response.set_cookie(
+        _name("remember"), token, max_age=int(lifetime), path="/", secure=request.is_secure, httponly=True, samesite="Lax"
+    )
+
+
+def forget_remember(response: Response) -> None:
+    """Have the browser forget its token."""
+    if remember_token() is not None:
+        response.delete_cookie(_name("remember"), path="/", secure=request.is_secure, httponly=True, samesite="Lax")
+
+
+def _name(name: str) -> str:
+    return f"__Host-{name}" if request.is_secure else name

@@ -1,0 +1,214 @@
+"""Who is logged in where: one row for each login, so that it can be ended from here.
+
+A signed cookie alone is good until it runs out, whatever happens meanwhile.  So the session only names a login, by its
+`sid`, and a login that is not in the table any more is a stranger's.  The same `sid` rides in the connection tokens: that
+is how the end of a login finds the sockets to close.
+
+A remembered login can also be named by a token of its own, of which only the hash is kept.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+import gevent
+from sqlalchemy import ColumnElement, DateTime, ForeignKey, and_, delete, or_, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from chat.clock import Clock, Timer
+from chat.database import Base, Database
+from chat.errors import ChatError
+from web.accounts import Account, AccountRow, account_of
+
+log: Final = logging.getLogger("web")
+
+SWEEP: Final = 60.0  # seconds between two sweeps, or a quarter of a short lifetime
+TOUCH: Final = 10  # the part of a lifetime after which its use is written down again: a read need not be a write
+MAX_AGENT: Final = 256  # characters of a User-Agent that are kept
+
+
+class LoginRow(Base):
+    """One login that has not been ended."""
+
+    __tablename__ = "chat_logins"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account: Mapped[int] = mapped_column(ForeignKey(AccountRow.id))
+    sid: Mapped[str] = mapped_column(unique=True)
+    remember_hash: Mapped[str | None] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    agent: Mapped[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """One login as its user sees it.  The dates are aware, in UTC; `seen_at` is late by up to a tenth of the lifetime."""
+
+    id: int
+    sid: str
+    agent: str
+    created_at: datetime
+    seen_at: datetime
+
+
+class Use(NamedTuple):
+    """One use of a login."""
+
+    account: Account
+    is_noted: bool
+    """Whether it was written down, so that the lifetime begins anew."""
+
+
+class Logins:
+    """Start, find and end logins.  `on_end` gets the `sid` of each that has ended; it must not block.
+
+    Lifetimes are in seconds without use: `session_lifetime`, or `remember_lifetime` of a remembered login.
+    """
+
+    def __init__(
+        self,
+        database: Callable[[], Database],
+        clock: Clock,
+        on_end: Callable[[str], None],
+        *,
+        session_lifetime: float,
+        remember_lifetime: float,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._on_end = on_end
+        self._session_lifetime = timedelta(seconds=session_lifetime)
+        self._remember_lifetime = timedelta(seconds=remember_lifetime)
+        self._sweep_interval = min(SWEEP, session_lifetime / 4, remember_lifetime / 4)
+        self._timer: Timer | None = None
+
+    def start(self, account: Account, agent: str, *, remember: bool) -> tuple[Account, str | None]:
+        """Log `account` in; return it with its `sid`, and the token by which it can be recalled.  Blocks.
+
+        Raises: DatabaseUnavailable.
+        """
+        now = self._clock.now()
+        token = secrets.token_urlsafe(32) if remember else None
+        sid = secrets.token_urlsafe(24)
+        row = LoginRow(
+            account=account.id,
+            sid=sid,
+            remember_hash=_hash(token) if token else None,
+            created_at=now,
+            seen_at=now,
+            agent="".join(filter(str.isprintable, agent))[:MAX_AGENT],
+        )
+        self._database().run(lambda session: session.add(row))
+        return Account(account.id, account.username, account.display_name, sid), token
+
+    def find(self, sid: str) -> Use | None:
+        """Tell who is logged in by that, and note the use.  Blocks.  Raises: DatabaseUnavailable."""
+        return self._use(LoginRow.sid == sid)
+
+    def recall(self, token: str) -> Use | None:
+        """The same, by a remembered login's token."""
+        return self._use(LoginRow.remember_hash == _hash(token))
+
+    def _use(self, which: ColumnElement[bool]) -> Use | None:
+        now = self._clock.now()
+        return self._database().run(lambda session: self._find(session, which, now))
+
+    def _find(self, session: Session, which: ColumnElement[bool], now: datetime) -> Use | None:
+        query = select(LoginRow, AccountRow).join(AccountRow).where(which, ~self._has_expired(now))
+        found = session.execute(query).first()
+        if found is None:
+            return None
+        login, account = found
+        lifetime = self._remember_lifetime if login.remember_hash else self._session_lifetime
+        is_due = now - aware(login.seen_at) >= lifetime / TOUCH
+        if is_due:
+            login.seen_at = now
+        return Use(account_of(account, login.sid), is_due)
+
+    def of(self, account: Account) -> list[Login]:
+        """Return all logins of `account`, the one used last first.  Blocks.  Raises: DatabaseUnavailable."""
+        now = self._clock.now()
+        return self._database().run(lambda session: self._list(session, account.id, now))
+
+    def _list(self, session: Session, account: int, now: datetime) -> list[Login]:
+        rows = session.scalars(
+            select(LoginRow)
+            .where(LoginRow.account == account, ~self._has_expired(now))
+            .order_by(LoginRow.seen_at.desc(), LoginRow.id.desc())
+        )
+        return [Login(row.id, row.sid, row.agent, aware(row.created_at), aware(row.seen_at)) for row in rows]
+
+    # Ending
+
+    def end(self, sid: str) -> None:
+        """End one login.  Blocks; idempotent.  Raises: DatabaseUnavailable."""
+        self._end(LoginRow.sid == sid)
+
+    def end_one(self, account: Account, id: int) -> bool:
+        """End the login `id` if it is this account's; tell whether there was one.  Blocks.  Raises: DatabaseUnavailable."""
+        return self._end(LoginRow.account == account.id, LoginRow.id == id) > 0
+
+    def end_all(self, account: Account, *, but: str = "") -> None:
+        """End all logins of `account`, except the one whose `sid` is `but`.  Blocks.  Raises: DatabaseUnavailable."""
+        self._end(LoginRow.account == account.id, LoginRow.sid != but)
+
+    def sweep(self) -> None:
+        """End what has expired.  Blocks.  Raises: DatabaseUnavailable."""
+        self._end(self._has_expired(self._clock.now()))
+
+    def _end(self, *which: ColumnElement[bool]) -> int:
+        sids = self._database().run(lambda session: _delete(session, *which))
+        for sid in sids:
+            self._on_end(sid)
+        return len(sids)
+
+    def _has_expired(self, now: datetime) -> ColumnElement[bool]:
+        return or_(
+            and_(LoginRow.remember_hash.is_(None), LoginRow.seen_at <= now - self._session_lifetime),
+            and_(LoginRow.remember_hash.is_not(None), LoginRow.seen_at <= now - self._remember_lifetime),
+        )
+
+    # The sweep
+
+    def begin(self) -> None:
+        """Sweep now and then, from now on.  Never yields."""
+        self._timer = self._clock.later(self._sweep_interval, self._spawn)
+
+    def stop(self) -> None:
+        """Sweep no more.  Never yields; idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _spawn(self) -> None:
+        gevent.spawn(self._sweep_and_go_on)
+
+    def _sweep_and_go_on(self) -> None:
+        """A greenlet that ends by itself."""
+        try:
+            self.sweep()
+        except ChatError as exc:
+            log.warning("logins that have expired stay for now: %s", exc)
+        except Exception:
+            log.exception("the sweep of logins failed")
+        if self._timer is not None:
+            self.begin()
+
+
+def _delete(session: Session, *which: ColumnElement[bool]) -> list[str]:
+    return list(session.scalars(delete(LoginRow).where(*which).returning(LoginRow.sid)))
+
+
+def _hash(token: str) -> str:
+    """Nothing slow is wanted: who could guess 256 random bits needs no hash."""
+    return sha256(token.encode()).hexdigest()
+
+
+def aware(moment: datetime) -> datetime:
+    """SQLite drops the time zone, which is UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -154,6 +154,10 @@ class Person:
         """By name; for a browser that goes on in this session."""
         return dict(self._cookies)
 
+    def keep(self, name: str, value: str) -> None:
+        """Have a cookie, whoever gave it."""
+        self._cookies[name] = value
+
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if self._agent:

@@ -13,7 +13,7 @@ from typing import Final
 from unicodedata import normalize
 
 from flask_login import UserMixin
-from sqlalchemy import DateTime, or_, select, update
+from sqlalchemy import DateTime, Index, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -58,8 +58,11 @@ class AccountRow(Base):
     password_hash: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     display_name: Mapped[str] = mapped_column(default="")
-    display_key: Mapped[str | None] = mapped_column(index=True)
+    display_key: Mapped[str | None]
     """The display name as `name_key` folds it."""
+
+
+Index("chat_accounts_display_key", AccountRow.display_key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 import gevent
-from sqlalchemy import ColumnElement, DateTime, ForeignKey, and_, delete, or_, select
+from sqlalchemy import ColumnElement, DateTime, ForeignKey, Index, and_, delete, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from chat.clock import Clock, Timer
@@ -43,6 +43,10 @@ class LoginRow(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     agent: Mapped[str]
+
+
+Index("chat_logins_account", LoginRow.account)
+Index("chat_logins_seen_at", LoginRow.seen_at)
 
 
 @dataclass(frozen=True, slots=True)

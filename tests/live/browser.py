@@ -86,9 +86,13 @@ class Visitor:
 
     def arrive(self, cookies: Mapping[str, str]) -> None:
         """Open the page, in the session that these cookies name."""
-        self.page.context.add_cookies([{"name": name, "value": value, "url": self._url} for name, value in cookies.items()])
+        self.use(cookies)
         self.page.goto(f"{self._url}/chat/")
         self.wait_until_ready()
+
+    def use(self, cookies: Mapping[str, str]) -> None:
+        """Go on in the session that these cookies name."""
+        self.page.context.add_cookies([{"name": name, "value": value, "url": self._url} for name, value in cookies.items()])
 
     def wait_until_ready(self) -> None:
         """Wait until the page's scripts listen; before, a key that is pressed is lost."""

@@ -43,20 +43,21 @@ def browser() -> Iterator[Browser]:
 
 
 class Invite(Protocol):
-    """Bring a visitor; `at` is where to, when not straight to the site."""
+    """Bring a visitor; `at` is where to, when not straight to the site; `known` is one who has registered before."""
 
-    def __call__(self, name: str, *, at: Address | None = None, **options: object) -> Visitor: ...
+    def __call__(self, name: str, *, at: Address | None = None, known: bool = False, **options: object) -> Visitor: ...
 
 
 @pytest.fixture
 def invite(browser: Browser, site: Site) -> Iterator[Invite]:
-    """Bring a visitor who has registered; in the end no browser may have complained."""
+    """Brings visitors, logged in; in the end no browser may have complained."""
     visitors: list[Visitor] = []
 
-    def come(name: str, *, at: Address | None = None, **options: object) -> Visitor:
+    def come(name: str, *, at: Address | None = None, known: bool = False, **options: object) -> Visitor:
         visitor = Visitor(browser, at or site, name, **options)
         visitors.append(visitor)
-        visitor.arrive(site.person(name).cookies)
+        person = Person(site.place, name)
+        visitor.arrive((person.log_in() if known else person.register()).cookies)
         return visitor
 
     yield come

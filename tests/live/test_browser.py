@@ -223,19 +223,6 @@ def test_a_message_that_is_too_long_is_kept_in_the_field(ann: Visitor) -> None:
     expect(ann.field).to_have_value("\u00e9" * 3000)
 
 
-def test_logging_out_in_one_tab_ends_the_chat_in_the_other(ann: Visitor) -> None:
-    ann.create("garden")
-    other = ann.page.context.new_page()
-    other.goto(ann.page.url)
-
-    other.get_by_role("button", name="Log out").click()
-
-    expect(ann.page.locator("#state")).to_have_text("You have been logged out.")
-    ann.page.get_by_role("link", name="Log in again").click()
-    expect(ann.page.get_by_role("heading", name="Log in")).to_be_visible()
-    ann.forgive(REFUSED)
-
-
 def test_on_a_phone_the_lists_fold_away_and_nothing_is_wider_than_the_page(invite: Invite) -> None:
     ann = invite("ann", width=360)
     ann.create("garden")

@@ -43,6 +43,7 @@ class Page {
       onLoggedOut: () => this.#logOut(),
     });
     addEventListener("hashchange", () => this.follow());
+    byId("channels").addEventListener("click", (event) => event.target.closest("[aria-current]") && this.channels.show(false));
     addEventListener("online", () => this.rooms.open.forEach((room) => room.hurry()));
     addEventListener("beforeunload", (event) => this.#guard(event));
     document.addEventListener("visibilitychange", () => document.hidden || this.#look());

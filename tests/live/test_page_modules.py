@@ -1,0 +1,68 @@
+"""The page's pure modules, run in the browser that they are written for."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.live.servers import gunicorn
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Any page of the site: what is imported there is the site's own."""
+    with gunicorn(tmp_path_factory.mktemp("site") / "instance") as (_, url), browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{url}/login")
+        yield page
+
+
+def call(page: Page, module: str, expression: str, argument: object = None) -> object:
+    """Evaluate a function of `module`'s exports, `m`."""
+    code = f"async (a) => {{ const m = await import('/chat/static/{module}.js'); return {expression}; }}"
+    return page.evaluate(code, argument)
+
+
+@pytest.mark.parametrize(("attempt", "longest"), [(0, 1), (1, 2), (3, 8), (4, 16), (5, 30), (1000, 30)])
+def test_the_wait_before_another_try_is_anything_up_to_a_bound_that_doubles(page: Page, attempt: int, longest: int) -> None:
+    waits = call(page, "backoff", "[0, 0.5, 1].map((chance) => m.backoff(a, () => chance))", attempt)
+
+    assert waits == [0, longest / 2, longest]
+
+
+@pytest.mark.parametrize(
+    ("reason", "seconds"),
+    [("retry=1.250", 1.25), ("retry=4", 4), ("retry=99999", 300), ("", None), ("retry=-1", None), ("retry=soon", None)],
+)
+def test_the_reason_of_a_restart_says_when_to_come_back(page: Page, reason: str, seconds: float | None) -> None:
+    assert call(page, "backoff", "m.askedFor(a)", reason) == seconds
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "to"),
+    [
+        ("hello", "hello", None),
+        ("/w bob hello you", "hello you", "bob"),
+        ('/w "bob smith" hello', "hello", "bob smith"),
+        ('/w "a \\"b\\"" hello', "hello", 'a "b"'),
+        ("/w bob two\nlines", "two\nlines", "bob"),
+        ("//w is a command", "/w is a command", None),
+        ("/usr/bin", "/usr/bin", None),
+        ("1 / 2", "1 / 2", None),
+    ],
+)
+def test_a_line_is_said_or_whispered(page: Page, line: str, text: str, to: str | None) -> None:
+    assert call(page, "command", "m.parse(a)", line) == {"text": text, "to": to}
+
+
+@pytest.mark.parametrize("line", ["/w", "/w bob", "/w bob  ", '/w "bob', "/msg bob hi", "/me waves"])
+def test_a_command_that_is_incomplete_or_another_chat_s_is_not_said_aloud(page: Page, line: str) -> None:
+    answer = call(page, "command", "m.parse(a)", line)
+
+    assert isinstance(answer, dict)
+    assert "/w name text" in answer["fault"]
+
+
+@pytest.mark.parametrize("name", ["bob", "bob smith", 'a "b"', "back\\slash", "\u0645\u064a\u0631\u0627"])
+def test_a_whisper_that_is_begun_for_somebody_reaches_exactly_them(page: Page, name: str) -> None:
+    assert call(page, "command", "m.parse(m.whisperTo(a) + 'psst')", name) == {"text": "psst", "to": name}

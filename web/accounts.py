@@ -7,7 +7,7 @@ reached through its one thread; a name is given away once, for a username is a p
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 from unicodedata import normalize
@@ -75,6 +75,8 @@ class Account(UserMixin):  # type: ignore[misc]  # flask-login has no types
     """What others read in place of the username; "" is none."""
     sid: str = ""
     """The login by which they are here; "" outside of one."""
+    proof: str = field(default="", repr=False, compare=False)
+    """The hash that their password was just checked against; "" where none was."""
 
     def get_id(self) -> str:
         """What flask-login keeps in the session: the login and not the account, so that it can be ended here."""
@@ -134,10 +136,12 @@ class Accounts:
                 self._slowdown.failed(key, address)
                 raise WrongLogin
             self._slowdown.succeeded(key)
+        proof = stored
         with suppress(ChatError):  # this can wait for another login
             if renewed := self._passwords.renewed(password, stored):
                 self._database().run(lambda session: _replace(session, account.id, stored, renewed))
-        return account
+                proof = renewed
+        return replace(account, proof=proof)
 
     def change_password(self, account: Account, current: str, new: str, address: str = "") -> None:
         """Set a new password.  Blocks.  Raises: WeakPassword, and what `verify` raises; then nothing has changed."""

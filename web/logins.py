@@ -10,19 +10,19 @@ A remembered login can also be named by a token of its own, of which only the ha
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 import gevent
-from sqlalchemy import ColumnElement, DateTime, ForeignKey, Index, and_, delete, or_, select
+from sqlalchemy import ColumnElement, DateTime, ForeignKey, Index, and_, delete, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from chat.clock import Clock, Timer
 from chat.database import Base, Database
 from chat.errors import ChatError
-from web.accounts import Account, AccountRow, account_of
+from web.accounts import Account, AccountRow, WrongLogin, account_of
 
 log: Final = logging.getLogger("web")
 
@@ -94,7 +94,7 @@ class Logins:
     def start(self, account: Account, agent: str, *, remember: bool) -> tuple[Account, str | None]:
         """Log `account` in; return it with its `sid`, and the token by which it can be recalled.  Blocks.
 
-        Raises: DatabaseUnavailable.
+        Raises: DatabaseUnavailable; WrongLogin when the password was changed since it was checked.
         """
         now = self._clock.now()
         token = secrets.token_urlsafe(32) if remember else None
@@ -107,8 +107,8 @@ class Logins:
             seen_at=now,
             agent="".join(filter(str.isprintable, agent))[:MAX_AGENT],
         )
-        self._database().run(lambda session: session.add(row))
-        return Account(account.id, account.username, account.display_name, sid), token
+        self._database().run(lambda session: _insert(session, row, account.proof))
+        return replace(account, sid=sid, proof=""), token
 
     def find(self, sid: str) -> Use | None:
         """Tell who is logged in by that, and note the use.  Blocks.  Raises: DatabaseUnavailable."""
@@ -131,7 +131,7 @@ class Logins:
         lifetime = self._remember_lifetime if login.remember_hash else self._session_lifetime
         is_due = now - aware(login.seen_at) >= lifetime / TOUCH
         if is_due:
-            login.seen_at = now
+            session.execute(update(LoginRow).where(LoginRow.id == login.id).values(seen_at=now))  # unless it just ended
         return Use(account_of(account, login.sid), is_due)
 
     def of(self, account: Account) -> list[Login]:
@@ -202,6 +202,14 @@ class Logins:
             log.exception("the sweep of logins failed")
         if self._timer is not None:
             self.begin()
+
+
+def _insert(session: Session, row: LoginRow, proof: str) -> None:
+    """The account is locked meanwhile, so that a change of the password comes before this and is seen, or ends this."""
+    stored = session.scalar(select(AccountRow.password_hash).where(AccountRow.id == row.account).with_for_update())
+    if proof and stored != proof:
+        raise WrongLogin
+    session.add(row)
 
 
 def _delete(session: Session, *which: ColumnElement[bool]) -> list[str]:

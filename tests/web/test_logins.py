@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from chat.database import Database
 from chat.testing import TurnedClock
 from tests.web.site import settle
-from web.accounts import Account, Accounts
+from web.accounts import Account, Accounts, WrongLogin
 from web.logins import MAX_AGENT, LoginRow, Logins
 from web.passwords import Passwords
 from web.slowdown import Slowdown
@@ -167,6 +167,22 @@ def test_all_are_ended_but_the_one_that_is_to_stay(logins: Logins, ann: Account,
     logins.end_all(ann)
     assert logins.of(ann) == []
     assert ended[-1] == sids[1]
+
+
+def test_a_password_that_was_changed_since_it_was_checked_starts_no_login(
+    logins: Logins, database: Database, passwords: Passwords, clock: TurnedClock
+) -> None:
+    accounts = Accounts(lambda: database, passwords, Slowdown(clock))
+    ann = accounts.register("ann", "correct horse")
+    early, late = accounts.verify("ann", "correct horse"), accounts.verify("ann", "correct horse")
+    logins.start(early, AGENT, remember=False)
+
+    accounts.change_password(ann, "correct horse", "battery staple")
+
+    with pytest.raises(WrongLogin):
+        logins.start(late, AGENT, remember=False)
+    logins.start(accounts.verify("ann", "battery staple"), AGENT, remember=False)
+    assert len(logins.of(ann)) == 2
 
 
 # The sweep

@@ -75,7 +75,7 @@ class AccountPage:
         if not current_user.is_authenticated:
             return redirect(url_for("login.login", next=url_for("account.account")), 303)
         account: Account = current_user._get_current_object()
-        if request.method == "GET":
+        if request.method != "POST":
             return self._show(account)
         action = self._actions.get(request.form.get("do", ""))
         return action(account) if action else abort(400)

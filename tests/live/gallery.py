@@ -1,7 +1,7 @@
 """Pictures of the pages for the documentation: `make screenshots` writes docs/img/{state}-{width}-{scheme}.png.
 
-Made by the functions that bring the accessibility tests into the same states.  A picture changes when the design does, and
-not with the date: the clocks and calendars on the page are set by hand.
+Made by the functions that bring the accessibility tests into the same states.  They do not change with the date, for the
+clocks and calendars on the page are set by hand; but Chromium smooths a corner now this way, now that.
 """
 
 from collections.abc import Iterator

@@ -263,6 +263,7 @@ def _people_drawer(stage: Stage) -> None:
 
 def _reconnecting(stage: Stage) -> None:
     stage.talk("night shift")
+    stage.page.evaluate("Math.random = () => 8")  # how long the page waits is chance, else, and may be over at once
     stage.cable.cut()
     expect(stage.page.locator("#retry")).to_be_visible()
     stage.visitor.say("Is everything all right over there?")

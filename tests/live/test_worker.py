@@ -277,7 +277,9 @@ def test_flasks_own_server_says_what_to_run_instead(tmp_path: Path) -> None:
 
 def test_the_package_builds_with_its_templates_and_static_files(tmp_path: Path) -> None:
     source = tmp_path / "source"  # building leaves things behind
-    shutil.copytree(TOP, source, ignore=shutil.ignore_patterns(".*", "instance", "tests", "build", "*.egg-info"))
+    shutil.copytree(
+        TOP, source, ignore=shutil.ignore_patterns(".*", "instance", "tests", "node_modules", "build", "*.egg-info")
+    )
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(source)]
     subprocess.run(command, check=True, timeout=100, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")

@@ -20,7 +20,7 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-screenshots: $(VENV)/dev browser
+screenshots: $(VENV)/dev programs
 	$(BIN)/python -m tests.live.gallery
 
 $(VENV)/bin/python:
@@ -39,7 +39,7 @@ $(VENV)/dev: requirements.txt requirements-dev.txt $(VENV)/bin/python
 # Tests drive Debian's Chromium and PostgreSQL; elsewhere they say what to install.
 programs:
 	@wanted=; \
-	command -v chromium >/dev/null || wanted=chromium; \
+	command -v chromium >/dev/null || wanted="chromium fonts-noto-color-emoji"; \
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
 	if [ -n "$$wanted" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq $$wanted >/dev/null; \

@@ -144,8 +144,7 @@ class Stage:
         """Arrive if need be, and open the channel."""
         if self.session is None:
             self.arrive()
-        self.open(f"/chat/#/{channel}")
-        self.visitor.wait_until_in(channel)
+        self.visitor.enter(channel)
 
     def talk(self, channel: str) -> None:
         """Enter, and let the others talk."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,10 @@ def app(tmp_path: Path) -> Iterator[Flask]:
     close_site(app)
 
 
+def links(page: str) -> list[str]:
+    return [unescape(link) for link in re.findall(r'<a\b[^>]* href="([^"]+)"', page)]
+
+
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
@@ -88,13 +93,13 @@ def test_each_error_says_what_is_wrong_how_long_to_wait_and_where_to_go(
 
     assert page.status_code == data.status_code == status
     assert page.mimetype == "text/html"
-    assert title in page.text.replace("&#39;", "'")
-    assert [link.replace("&amp;", "&") for link in re.findall('<a href="([^"]+)"', page.text)] == actions
+    assert title in unescape(page.text)
+    assert links(page.text) == actions
     assert 'rel="stylesheet"' in page.text
     assert data.json
     assert data.json["error"].keys() == {"code", "message"}
     assert ADVICE.get(status, "") in data.json["error"]["message"]
-    assert data.json["error"]["message"] in page.text.replace("&#39;", "'")
+    assert data.json["error"]["message"] in unescape(page.text)
     waits = re.findall(r"Try again in ([^.]+)\.", data.json["error"]["message"])
     assert waits == ([wait] if wait else [])
     assert "secret" not in page.text + data.text
@@ -144,7 +149,7 @@ def test_what_cannot_be_asked_for_again_is_not_offered_again(app: Flask, client:
     response = client.post("/post", headers=HTML)
 
     assert response.status_code == 503
-    assert re.findall('<a href="([^"]+)"', response.text) == ["/chat/"]
+    assert links(response.text) == ["/chat/"]
 
 
 def test_a_failure_is_told_to_somebody_who_is_logged_in_without_the_database_and_leaves_the_session_alone(

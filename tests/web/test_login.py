@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import gevent
 import pytest
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
@@ -14,6 +15,7 @@ from flask_login import LoginManager
 from flask_wtf.csrf import CSRFProtect
 
 from chat.errors import ChatError, DatabaseUnavailable
+from chat.testing import TurnedClock
 from tests.web.site import GOOD, alerts, close_site, csrf_token, is_in, log_out, make_site, sid_of, submit
 from web.passwords import TooManyLogins
 from web.routes.login import BUSY, local_target, make_login
@@ -257,6 +259,29 @@ def test_a_database_that_goes_away_keeps_the_form_of_somebody_who_was_logged_in(
 
     assert response.status_code == 503
     assert 'value="ann"' in response.text
+
+
+@pytest.mark.parametrize(("proxies", "header"), [(0, "REMOTE_ADDR"), (1, "HTTP_X_FORWARDED_FOR")])
+def test_an_address_that_guesses_waits_and_another_one_does_not(
+    tmp_path: Path, clock: TurnedClock, proxies: int, header: str
+) -> None:
+    app = make_site(tmp_path, clock, CHAT_TRUSTED_PROXIES=proxies)
+    client = app.test_client()
+    token = csrf_token(client.get("/login"))
+
+    def guess(number: int, address: str) -> int:
+        fields = {"csrf_token": token, "username": f"user {number}", "password": "a guess"}
+        return client.post("/login", data=fields, environ_overrides={header: address}).status_code
+
+    assert {guess(number, f"2001:db8::{number}") for number in range(20)} == {401}
+    slow = gevent.spawn(guess, 20, "2001:db8::20")
+    gevent.idle()
+
+    assert guess(21, "2001:db8:0:1::1") == 401
+    assert not slow.ready()
+    clock.advance(0.5)
+    assert slow.get(timeout=5) == 401
+    close_site(app)
 
 
 # The application around the forms

@@ -24,7 +24,7 @@ def explain(fault: Exception) -> str:
     """Return a sentence for one of FAULTS, which names the setting and what to do."""
     match fault:
         case DatabaseBehind():
-            why = f"{fault}; run: flask --app yourmodule chat upgrade"
+            why = f"{fault}; run: flask chat upgrade (with --app, unless the application is in wsgi.py)"
         case DatabaseAhead():
             why = f"{fault}; run the version that wrote it, or a newer one"
         case _:

@@ -114,7 +114,7 @@ def test_who_is_logged_in_with_the_host_is_known_to_the_chat(ada: Visitor):
     assert "You are ada" in ada.ask("GET", "/").text
     page = ada.ask("GET", "/talk/")
     assert page.status == 200
-    assert "<bdi>ada</bdi>" in page.text
+    assert '<bdi class="from">ada</bdi>' in page.text
 
 
 def test_the_host_decides_who_may_create_channels(ada: Visitor, bob: Visitor):

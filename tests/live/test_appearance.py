@@ -125,6 +125,7 @@ def test_on_a_phone_the_lists_are_drawers(invite: Invite) -> None:
     page.get_by_role("button", name="Channels").click()
     ann.channel("garden").click()
     expect(channels, "choosing what is chosen already closes it").to_be_hidden()
+    expect(page.locator("#title"), "and one is in the channel").to_be_focused()
 
 
 def test_a_phone_that_is_turned_has_no_drawers_left(invite: Invite) -> None:

@@ -74,7 +74,7 @@ def test_a_whisper_to_somebody_who_is_not_here_is_given_back(ann: Visitor) -> No
     ann.say("/w carl are you here?")
 
     failed = ann.page.locator(".pending.failed")
-    expect(failed).to_contain_text("Not sent")
+    expect(failed).to_contain_text("Not sent: nobody of that name is here.")
     failed.get_by_role("button", name="Discard").click()
     expect(failed).to_have_count(0)
 

@@ -41,7 +41,7 @@ def test_it_serves_once_the_database_is_upgraded_by_hand(postgres: OneDatabase, 
     with running(command, CHAT_INSTANCE=str(instance), CHAT_DATABASE_URL=url) as server:
         assert server.wait() != 0
     assert "CHAT_DATABASE_URL: the database is behind (chat: none, wanted " in server.log
-    assert "run: flask --app yourmodule chat upgrade\n" in server.log
+    assert "run: flask chat upgrade (with --app, unless the application is in wsgi.py)\n" in server.log
     assert "Traceback" not in server.log
     assert PASSWORD not in server.log
 

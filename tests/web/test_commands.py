@@ -50,7 +50,8 @@ def test_a_database_that_is_behind_stops_the_start_with_the_command(make_host: M
         app.extensions["chat"].start()
 
     assert str(caught.value) == (
-        "CHAT_DATABASE_URL: the database is behind (chat: none, wanted 0001); run: flask --app yourmodule chat upgrade"
+        "CHAT_DATABASE_URL: the database is behind (chat: none, wanted 0001); "
+        "run: flask chat upgrade (with --app, unless the application is in wsgi.py)"
     )
 
 

@@ -19,8 +19,8 @@ export class Drawer {
     return this.toggle.getAttribute("aria-expanded") === "true";
   }
 
-  /** Open or close it; where it is no drawer it is always there. */
-  show(wanted) {
+  /** Open it, or close it and give the focus to `next`; where it is no drawer it is always there. */
+  show(wanted, next = this.toggle) {
     const isOpen = wanted && this.narrow.matches;
     if (isOpen === this.isOpen) return;
     this.side.classList.toggle("open", isOpen);
@@ -29,6 +29,6 @@ export class Drawer {
     for (const other of document.body.children) {
       if (other !== this.side && other !== byId("veil")) other.inert = isOpen;
     }
-    (isOpen ? this.side : this.toggle).focus();
+    (isOpen ? this.side : next).focus();
   }
 }

@@ -43,7 +43,7 @@ class Page {
       onLoggedOut: () => this.#logOut(),
     });
     addEventListener("hashchange", () => this.follow());
-    byId("channels").addEventListener("click", (event) => event.target.closest("[aria-current]") && this.channels.show(false));
+    byId("channels").addEventListener("click", (event) => event.target.closest("[aria-current]") && this.#stay());
     addEventListener("online", () => this.rooms.open.forEach((room) => room.hurry()));
     addEventListener("beforeunload", (event) => this.#guard(event));
     document.addEventListener("visibilitychange", () => document.hidden || this.#look());
@@ -63,7 +63,7 @@ class Page {
     byId("title").replaceChildren(isInside ? make("bdi", {}, name) : "Chat");
     this.#draw();
     this.crowd.show(false);
-    this.channels.show(!isInside);
+    this.channels.show(!isInside, byId("title"));
     if (isInside && !matchMedia(PHONE).matches) byId("text").focus(); // on a phone that would raise the keyboard
   }
 
@@ -118,8 +118,13 @@ class Page {
   }
 
   #goTo(name) {
-    if (name === this.#room?.name) this.channels.show(false);
+    if (name === this.#room?.name) this.#stay();
     else location.hash = address(name);
+  }
+
+  /** What was chosen is there already. */
+  #stay() {
+    this.channels.show(false, byId("title"));
   }
 
   #leave(name) {

@@ -145,7 +145,8 @@ export class Room {
   }
 
   error({ id, code, message, retry }) {
-    if (!this.outbox.refuse(id, { code, why: `${message}.`, retry })) this.log.remark(`The server says: ${message}.`);
+    const why = code === "not_here" ? "nobody of that name is here." : `${message}.`;
+    if (!this.outbox.refuse(id, { code, why, retry })) this.log.remark(`The server says: ${message}.`);
   }
 
   /** Somebody else has said something: tell, if nobody looks. */

@@ -53,7 +53,7 @@ class Slowdown:
         Raises: TooManyAttempts.
         """
         pair = account, address
-        if account and self._pairs[pair] >= PAIR:
+        if account and address and self._pairs[pair] >= PAIR:  # without an address it would be a lock for all
             raise TooManyAttempts(retry_after=RETRY_AFTER)
         self._pairs[pair] += 1
         self._accounts.enter(account)

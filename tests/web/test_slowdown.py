@@ -146,10 +146,17 @@ def test_of_one_account_and_one_address_two_are_tried_at_a_time(slowdown: Slowdo
     assert Attempt(slowdown, "ann", AWAY).is_made
 
 
-def test_what_concerns_no_account_is_not_counted_with_its_like(slowdown: Slowdown) -> None:
+@pytest.mark.parametrize(("account", "address"), [("", ""), ("", AWAY), ("ann", "")])
+def test_who_comes_from_nowhere_and_what_concerns_no_account_has_no_such_bound(
+    slowdown: Slowdown, clock: TurnedClock, account: str, address: str
+) -> None:
     answer = Flag()
 
-    assert all(Attempt(slowdown, "", "", answer.wait).is_made for _ in range(10))
+    attempts = [Attempt(slowdown, account, address, answer.wait) for _ in range(10)]
+
+    clock.advance(ACCOUNT_DELAYS[-1])
+    settle()
+    assert all(attempt.is_made for attempt in attempts)
     answer.set()
 
 

@@ -232,6 +232,7 @@ class Chat:
             running.server.stop(SERVER_CLOSED)
         running.database.close()
         self._is_drained, self._running = True, None
+        serving.deregister(self)
 
     def close_session(self, session: str) -> None:
         """End the sockets of a login that has ended."""

@@ -40,8 +40,13 @@ def register(service: Service) -> None:
     _services.add(service)
 
 
+def deregister(service: Service) -> None:
+    """It has ended, and its folder is free for another one.  Idempotent."""
+    _services.discard(service)
+
+
 def services() -> list[Service]:
-    """All that were registered and still exist.  Raises: UnfitToServe when two of them have one folder."""
+    """All that were registered and have not ended.  Raises: UnfitToServe when two of them have one folder."""
     found = list(_services)
     for folder, many in Counter(service.instance for service in found).items():
         if many > 1:

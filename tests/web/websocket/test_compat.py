@@ -217,6 +217,7 @@ def test_pings_are_answered(serve):
 @pytest.mark.parametrize(
     ("data", "code"),
     [(text_frame(b"unmasked"), 1002), (masked(Opcode.TEXT, b"\xff"), 1007), (masked(Opcode.TEXT, b"x" * 101), 1009)],
+    ids=["no mask", "no UTF-8", "too long"],
 )
 def test_a_violation_is_told_and_ends_the_route(serve, data, code):
     route = Route(echo)

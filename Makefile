@@ -13,7 +13,7 @@ run: $(VENV)/run
 	$(BIN)/gunicorn wsgi:app
 
 test: $(VENV)/dev programs node_modules/.package-lock.json
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check

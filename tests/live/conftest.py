@@ -27,11 +27,23 @@ class Site:
         return Person(self.place, name).register()
 
 
+@pytest.fixture(scope="module")
+def lasting_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The standalone site under gunicorn, for several tests."""
+    with gunicorn(tmp_path_factory.mktemp("site") / "instance", app="tests.live.renewable_app:app") as (server, url):
+        yield Site(server, url, Place(url))
+
+
 @pytest.fixture
-def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    """The standalone site under gunicorn, with what `@pytest.mark.settings(CHAT_X="1")` says."""
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """A site as new; one of its own, with what `@pytest.mark.settings(CHAT_X="1")` says, for who has such a mark."""
     marker = request.node.get_closest_marker("settings")
-    with gunicorn(tmp_path / "instance", **(marker.kwargs if marker else {})) as (server, url):
+    if marker is None:
+        site: Site = request.getfixturevalue("lasting_site")
+        assert site.place.request("POST", "/renew").status == 204
+        yield site
+        return
+    with gunicorn(tmp_path / "instance", **marker.kwargs) as (server, url):
         yield Site(server, url, Place(url))
 
 

@@ -35,7 +35,7 @@ export class People {
     item.dataset.name = name;
     const shown = [this.names.avatar(user), make("span", { className: "who" }, ...this.names.label(user))];
     if (user === this.me) {
-      shown[1].append(make("span", { className: "handle" }, " (you)"));
+      shown[1].lastElementChild.append(" (you)");
       item.replaceChildren(make("div", { className: "person" }, ...shown));
       return;
     }

@@ -1,7 +1,7 @@
 """The standalone site's users: who has registered, what they call themselves, and who knows the password.
 
-An embedding application has users of its own and needs nothing of this.  Accounts live in the same database as the chat,
-reached through its one thread; a name is given away once, for a username is a permanent identity.
+An embedding application has users of its own and needs nothing of this.  Accounts live in the same database as the chat;
+a name is given away once, for a username is a permanent identity.
 """
 
 import re
@@ -136,18 +136,33 @@ class Accounts:
                 self._slowdown.failed(key, address)
                 raise WrongLogin
             self._slowdown.succeeded(key)
-        proof = stored
-        with suppress(ChatError):  # this can wait for another login
-            if renewed := self._passwords.renewed(password, stored):
-                self._database().run(lambda session: _replace(session, account.id, stored, renewed))
-                proof = renewed
+        proof = self._renew(account, password, stored)
+        if proof is None:
+            return self.verify(username, password, address)
         return replace(account, proof=proof)
 
-    def change_password(self, account: Account, current: str, new: str, address: str = "") -> None:
-        """Set a new password.  Blocks.  Raises: WeakPassword, and what `verify` raises; then nothing has changed."""
-        self.verify(account.username, current, address)
+    def _renew(self, account: Account, password: str, stored: str) -> str | None:
+        """Give a hash the costs of today; return the one that is stored now, None where somebody else has replaced it."""
+        with suppress(ChatError):  # this can wait for another login
+            if renewed := self._passwords.renewed(password, stored):
+                done = self._database().run(lambda session: _replace(session, account.id, stored, renewed))
+                return renewed if done else None
+        return stored
+
+    def password_change(self, account: Account, current: str, new: str, address: str = "") -> Callable[[Session], None]:
+        """Return what sets a new password, in a transaction in which more can be done.  Blocks.
+
+        Raises: WeakPassword, and what `verify` raises.  What is returned raises WrongLogin when the password was changed
+        since.
+        """
+        proof = self.verify(account.username, current, address).proof
         stored = self._passwords.hash(new, account.username)
-        self._database().run(lambda session: _set(session, account.id, password_hash=stored))
+
+        def change(session: Session) -> None:
+            if not _replace(session, account.id, proof, stored):
+                raise WrongLogin
+
+        return change
 
     def set_display_name(self, account: Account, name: str) -> None:
         """Set what others read, in NFC; "" is nothing.  Blocks.
@@ -199,10 +214,10 @@ def _set(session: Session, id: int, **values: object) -> None:
     session.execute(update(AccountRow).where(AccountRow.id == id).values(values))
 
 
-def _replace(session: Session, id: int, stored: str, renewed: str) -> None:
-    """Unless the password has been changed meanwhile."""
-    row = update(AccountRow).where(AccountRow.id == id, AccountRow.password_hash == stored)
-    session.execute(row.values(password_hash=renewed))
+def _replace(session: Session, id: int, before: str, after: str) -> bool:
+    """Replace a hash, unless another one has taken its place meanwhile; tell whether it was replaced."""
+    row = update(AccountRow).where(AccountRow.id == id, AccountRow.password_hash == before)
+    return session.scalar(row.values(password_hash=after).returning(AccountRow.id)) is not None
 
 
 def _set_display_name(session: Session, id: int, name: str, key: str | None) -> None:

@@ -157,16 +157,24 @@ class Logins:
         """End the login `id` if it is this account's; tell whether there was one.  Blocks.  Raises: DatabaseUnavailable."""
         return self._end(LoginRow.account == account.id, LoginRow.id == id) > 0
 
-    def end_all(self, account: Account, *, but: str = "") -> None:
-        """End all logins of `account`, except the one whose `sid` is `but`.  Blocks.  Raises: DatabaseUnavailable."""
-        self._end(LoginRow.account == account.id, LoginRow.sid != but)
+    def end_all(self, account: Account, *, but: str = "", first: Callable[[Session], None] | None = None) -> None:
+        """End all logins of `account`, except the one whose `sid` is `but`.  Blocks.
+
+        `first` is done before in the same transaction.  Raises: DatabaseUnavailable, and what `first` raises.
+        """
+        self._end(LoginRow.account == account.id, LoginRow.sid != but, first=first)
 
     def sweep(self) -> None:
         """End what has expired.  Blocks.  Raises: DatabaseUnavailable."""
         self._end(self._has_expired(self._clock.now()))
 
-    def _end(self, *which: ColumnElement[bool]) -> int:
-        sids = self._database().run(lambda session: _delete(session, *which))
+    def _end(self, *which: ColumnElement[bool], first: Callable[[Session], None] | None = None) -> int:
+        def end(session: Session) -> list[str]:
+            if first is not None:
+                first(session)
+            return _delete(session, *which)
+
+        sids = self._database().run(end)
         for sid in sids:
             self._on_end(sid)
         return len(sids)

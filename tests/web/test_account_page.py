@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import gevent
@@ -70,6 +71,17 @@ def test_a_stranger_is_sent_to_the_login_and_back(app: Flask, ann: FlaskClient) 
 @pytest.mark.parametrize("do", ["", "nothing", "end"])
 def test_a_form_that_is_none_is_refused(ann: FlaskClient, do: str) -> None:
     assert send(ann, do).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("do", "field", "status"), [("display_name", "display_name", 303), ("password", "current", 400), ("end", "login", 400)]
+)
+def test_a_file_is_no_text(ann: FlaskClient, do: str, field: str, status: int) -> None:
+    fields = {"csrf_token": csrf_token(ann.get("/account")), "do": do, "current": GOOD, "new": BETTER}
+
+    response = ann.post("/account", data={**fields, field: (BytesIO(b"1"), "a-file")})
+
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize("do", ["display_name", "password", "end", "end_all"])

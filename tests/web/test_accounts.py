@@ -116,13 +116,26 @@ def test_a_hash_with_the_costs_of_yesterday_is_renewed_by_a_right_password(accou
     assert stored_hash(database, "ann") == renewed, "once"
 
 
+def test_all_who_log_in_at_once_when_the_costs_have_changed_have_the_same_proof(
+    accounts: Accounts, database: Database
+) -> None:
+    accounts.register("ann", GOOD)
+    weak = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(GOOD)
+    database.run(lambda session: session.execute(update(AccountRow).values(password_hash=weak)) and None)
+
+    verifying = [gevent.spawn(accounts.verify, "ann", GOOD) for _ in range(3)]
+    gevent.joinall(verifying, timeout=10)
+
+    assert {greenlet.get().proof for greenlet in verifying} == {stored_hash(database, "ann")}
+
+
 # Changing
 
 
-def test_a_new_password_takes_the_place_of_the_old_one(accounts: Accounts) -> None:
+def test_a_new_password_takes_the_place_of_the_old_one(accounts: Accounts, database: Database) -> None:
     account = accounts.register("ann", GOOD)
 
-    accounts.change_password(account, GOOD, BETTER)
+    database.run(accounts.password_change(account, GOOD, BETTER))
 
     assert accounts.verify("ann", BETTER) == account
     with pytest.raises(WrongLogin):
@@ -138,9 +151,20 @@ def test_a_password_is_changed_by_its_owner_only_and_to_a_good_one(
     account = accounts.register("ann", GOOD)
 
     with pytest.raises(error):
-        accounts.change_password(account, current, new)
+        accounts.password_change(account, current, new)
 
     assert accounts.verify("ann", GOOD) == account
+
+
+def test_of_two_changes_from_one_password_the_first_stays(accounts: Accounts, database: Database) -> None:
+    account = accounts.register("ann", GOOD)
+    first, second = (accounts.password_change(account, GOOD, new) for new in (BETTER, "of whoever knew it"))
+    database.run(first)
+
+    with pytest.raises(WrongLogin):
+        database.run(second)
+
+    assert accounts.verify("ann", BETTER) == account
 
 
 def display_name(accounts: Accounts) -> str:
@@ -245,7 +269,7 @@ def test_a_wrong_current_password_is_a_guess_too(accounts: Accounts, clock: Turn
     account = accounts.register("ann", GOOD)
     for _ in range(3):
         with pytest.raises(WrongLogin):
-            accounts.change_password(account, "a guess", BETTER, AWAY)
+            accounts.password_change(account, "a guess", BETTER, AWAY)
 
     fourth = gevent.spawn(outcome, accounts, GOOD, HOME)
     gevent.idle()

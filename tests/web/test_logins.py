@@ -5,8 +5,11 @@ from hashlib import sha256
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from chat.database import Database
+from chat.errors import DatabaseUnavailable
 from chat.testing import TurnedClock
 from tests.web.site import settle
 from web.accounts import Account, Accounts, WrongLogin
@@ -34,8 +37,13 @@ def make_logins(database: Database, clock: TurnedClock, ended: list[str], sessio
 
 
 @pytest.fixture
-def ann(database: Database, passwords: Passwords, clock: TurnedClock) -> Account:
-    return Accounts(lambda: database, passwords, Slowdown(clock)).register("ann", "correct horse")
+def accounts(database: Database, passwords: Passwords, clock: TurnedClock) -> Accounts:
+    return Accounts(lambda: database, passwords, Slowdown(clock))
+
+
+@pytest.fixture
+def ann(accounts: Accounts) -> Account:
+    return accounts.register("ann", "correct horse")
 
 
 def test_a_login_says_who_it_is_and_has_a_name_that_nobody_guesses(logins: Logins, ann: Account) -> None:
@@ -169,15 +177,38 @@ def test_all_are_ended_but_the_one_that_is_to_stay(logins: Logins, ann: Account,
     assert ended[-1] == sids[1]
 
 
-def test_a_password_that_was_changed_since_it_was_checked_starts_no_login(
-    logins: Logins, database: Database, passwords: Passwords, clock: TurnedClock
+def test_what_cannot_be_done_first_ends_no_login(logins: Logins, ann: Account, ended: list[str]) -> None:
+    account, _ = logins.start(ann, AGENT, remember=False)
+
+    def fail(_session: Session) -> None:
+        raise WrongLogin
+
+    with pytest.raises(WrongLogin):
+        logins.end_all(ann, first=fail)
+
+    assert [login.sid for login in logins.of(ann)] == [account.sid]
+    assert ended == []
+
+
+def test_what_is_done_first_is_taken_back_when_no_login_can_be_ended(
+    logins: Logins, ann: Account, accounts: Accounts, database: Database
 ) -> None:
-    accounts = Accounts(lambda: database, passwords, Slowdown(clock))
-    ann = accounts.register("ann", "correct horse")
+    change = accounts.password_change(ann, "correct horse", "battery staple")
+    database.run(lambda session: session.execute(text("ALTER TABLE chat_logins RENAME TO elsewhere")) and None)
+
+    with pytest.raises((DatabaseUnavailable, SQLAlchemyError)):
+        logins.end_all(ann, first=change)
+
+    assert accounts.verify("ann", "correct horse") == ann
+
+
+def test_a_password_that_was_changed_since_it_was_checked_starts_no_login(
+    logins: Logins, ann: Account, accounts: Accounts, database: Database
+) -> None:
     early, late = accounts.verify("ann", "correct horse"), accounts.verify("ann", "correct horse")
     logins.start(early, AGENT, remember=False)
 
-    accounts.change_password(ann, "correct horse", "battery staple")
+    database.run(accounts.password_change(ann, "correct horse", "battery staple"))
 
     with pytest.raises(WrongLogin):
         logins.start(late, AGENT, remember=False)

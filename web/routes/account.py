@@ -81,7 +81,7 @@ class AccountPage:
         return action(account) if action else abort(400)
 
     def _set_display_name(self, account: Account) -> BaseResponse:
-        form = DisplayNameForm()
+        form = DisplayNameForm(request.form)
         if not form.validate():
             return self._show(account, form, status=400)
         try:
@@ -91,25 +91,25 @@ class AccountPage:
         return _done(NAME_SET if form.display_name.data else NAME_REMOVED)
 
     def _change_password(self, account: Account) -> BaseResponse:
-        form = PasswordForm()
+        form = PasswordForm(request.form)
         if not form.validate():
             return self._show(account, password=form, status=400)
         try:
-            self._accounts.change_password(account, form.current.data, form.new.data, network(request.remote_addr))
-            self._logins.end_all(account, but=account.sid)
+            change = self._accounts.password_change(account, form.current.data, form.new.data, network(request.remote_addr))
+            self._logins.end_all(account, but=account.sid, first=change)
         except ChatError as exc:
             return retry_later(self._show(account, password=form, status=_explain_password(form, exc)), exc)
         return _done(PASSWORD_CHANGED)
 
     def _end(self, account: Account) -> BaseResponse:
-        form = EndForm()
+        form = EndForm(request.form)
         if not form.validate():
             abort(400)
         self._logins.end_one(account, form.login.data)  # it may have ended by itself, which is as well
         return _done(LOGIN_ENDED)
 
     def _end_all(self, account: Account) -> BaseResponse:
-        if not EndAllForm().validate():
+        if not EndAllForm(request.form).validate():
             abort(400)
         self._logins.end_all(account)
         self._sessions.leave()

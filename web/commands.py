@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import click
 from flask.cli import AppGroup
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from chat import database
 from chat.database import Schema, Standing
@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 # What opening a database may raise.
 FAULTS: Final = (DatabaseAhead, DatabaseBehind, DatabaseUnavailable, SQLAlchemyError, OSError, ValueError)
+PASSING: Final = (DatabaseUnavailable, OperationalError, InterfaceError)  # those of a database that is away
 
 
 def explain(fault: Exception) -> str:

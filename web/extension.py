@@ -27,7 +27,7 @@ from chat.registry.sql import SqlRegistry
 from chat.schema import CHAT
 from chat.server import ChatServer
 from web import settings as configuration
-from web.commands import FAULTS, explain, make_commands
+from web.commands import FAULTS, PASSING, explain, make_commands
 from web.routes.channels import add_channels
 from web.routes.page import add_page
 from web.routes.socket import add_socket
@@ -208,7 +208,7 @@ class Chat:
             try:
                 self._running = _Running(self.settings, self.schemas)
             except FAULTS as exc:
-                raise SettingError(explain(exc)) from exc
+                raise SettingError(explain(exc), may_pass=isinstance(exc, PASSING)) from exc
             if self._authorize is not None:
                 self._reviewer = gevent.spawn(self._review)
             for companion in self.companions:

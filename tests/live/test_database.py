@@ -127,3 +127,34 @@ def test_a_restart_of_the_database_costs_only_what_needs_it_meanwhile(own_postgr
         assert eve.create("garden").status == 201
         assert eve.enter("lobby").welcome["offset"] == 2
         assert PASSWORD not in server.log
+
+
+def test_a_worker_that_finds_the_database_away_at_a_restart_waits_for_it(own_postgres: Postgres, tmp_path: Path) -> None:
+    url, instance = own_postgres.url(own_postgres.create()), tmp_path / "instance"
+    prepare(url, instance)
+    with gunicorn(instance, CHAT_DATABASE_URL=url) as (server, where):
+        ann = Person(Place(where), "ann").register()
+        own_postgres.stop()
+        server.signal(signal.SIGHUP)
+        server.wait_for(r"tries again for 300 seconds: CHAT_DATABASE_URL: this database cannot be used: .*refused")
+
+        own_postgres.start()
+
+        assert ann.request("GET", "/chat/channels").status == 200
+        assert server.log.count("tries again") == 1
+        own_postgres.stop()
+        server.signal(signal.SIGHUP)
+        until(lambda: server.log.count("tries again") == 2, "the next one to wait", detail=lambda: server.log)
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert "Traceback" not in server.log
+        assert PASSWORD not in server.log
+
+
+def test_the_first_start_does_not_wait_for_a_database_that_is_away(own_postgres: Postgres, tmp_path: Path) -> None:
+    own_postgres.stop()
+    command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "wsgi:app"]
+    with running(command, CHAT_INSTANCE=str(tmp_path), CHAT_DATABASE_URL=own_postgres.url("chat")) as server:
+        assert server.wait() != 0
+    assert "CHAT_DATABASE_URL: this database cannot be used: " in server.log
+    assert "tries again" not in server.log

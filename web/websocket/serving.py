@@ -11,7 +11,11 @@ from weakref import WeakSet
 
 
 class UnfitToServe(ValueError):
-    """Something is wrong that only a person can mend; the text says what to do."""
+    """Something is wrong; the text says what to do.  `may_pass` is whether it may also mend itself."""
+
+    def __init__(self, text: str, *, may_pass: bool = False) -> None:
+        super().__init__(text)
+        self.may_pass = may_pass
 
 
 class Service(Protocol):

@@ -1,12 +1,14 @@
 """gunicorn's worker: `gunicorn -k web.websocket.worker.ChatWorker`.
 
 Beyond gunicorn's own gevent worker it upgrades WebSockets, which then use up none of `worker_connections`; waits for the
-predecessor's lock before it serves; and on TERM, INT, QUIT and HUP sees everybody off before it ends.
+predecessor's lock before it serves, and at a restart for a database that is away; and on TERM, INT, QUIT and HUP sees
+everybody off before it ends.
 """
 
 import gc
 import resource
 import sys
+import time
 from typing import Final
 
 import gevent
@@ -28,6 +30,8 @@ from web.websocket.tls_server import TlsMixin
 
 LAST_REQUESTS: Final = 0.3  # seconds for HTTP requests that are still under way when all sockets are closed
 LOCK_POLL: Final = 0.05  # seconds between two looks at the predecessor's lock
+START_POLL: Final = 1.0  # seconds between two attempts to start
+START_WAIT: Final = 300.0  # seconds that a restart waits for a database: one that is upgraded is back by then
 
 
 class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # gunicorn has no types
@@ -88,7 +92,7 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
             super().load_wsgi()
             for service in services():
                 self._await_lock(service)
-                service.start()
+                self._start(service)
         except UnfitToServe as exc:
             self.log.error("%s", exc)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
@@ -104,6 +108,25 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
             if self._stop.wait(LOCK_POLL):
                 sys.exit(0)
         self.log.info("Worker %s goes on: it has %s now", self.pid, lock.path)
+
+    def _start(self, service: Service) -> None:
+        """Start it.  The first worker fails at once, before whoever started it; of later ones a failure would end gunicorn
+        at night, so they wait for what may come back."""
+        deadline = time.monotonic() + START_WAIT
+        is_told = False
+        while True:
+            try:
+                service.start()
+                return
+            except UnfitToServe as exc:
+                if self.age == 1 or not exc.may_pass or time.monotonic() >= deadline:
+                    raise
+                if not is_told:
+                    self.log.warning("Worker %s tries again for %d seconds: %s", self.pid, START_WAIT, exc)
+                is_told = True
+            self.notify()
+            if self._stop.wait(START_POLL):
+                sys.exit(0)
 
     def run(self) -> None:
         """Serve until a signal comes."""

@@ -76,6 +76,7 @@ def _configure(app: Flask, settings: Settings) -> None:
     app.config.update(
         SECRET_KEY=secret_key(settings),
         MAX_CONTENT_LENGTH=MAX_BODY,
+        REMEMBER_COOKIE_NAME=";",  # what no cookie is called: one of flask-login's would take the place of ours
         WTF_CSRF_TIME_LIMIT=None,  # a page may stay open for days; its token is as old as its session anyway
     )
     if proxies := settings.trusted_proxies:

@@ -160,6 +160,15 @@ def test_a_token_that_is_none_is_a_stranger_s(app: Flask, token: str) -> None:
     assert client.get("/login").status_code == 200
 
 
+def test_the_cookie_of_another_application_on_this_host_is_in_nobody_s_way(app: Flask) -> None:
+    client = app.test_client()
+    enter(client, "/register")
+    client.delete_cookie("session")
+    client.set_cookie("remember_token", "1|of-some-other-flask-login")
+
+    assert is_in(client)
+
+
 def test_one_user_is_remembered_on_many_devices(app: Flask) -> None:
     first = register(app, "ann", remember=True)
     second = log_in(app, "ann", remember=True)

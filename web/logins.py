@@ -28,6 +28,7 @@ log: Final = logging.getLogger("web")
 
 SWEEP: Final = 60.0  # seconds between two sweeps, or a quarter of a short lifetime
 TOUCH: Final = 10  # the part of a lifetime after which its use is written down again: a read need not be a write
+MOST: Final = 50  # logins of one account: one page lists them all
 MAX_AGENT: Final = 256  # characters of a User-Agent that are kept
 
 
@@ -47,6 +48,7 @@ class LoginRow(Base):
 
 Index("chat_logins_account", LoginRow.account)
 Index("chat_logins_seen_at", LoginRow.seen_at)
+LAST_USED_FIRST: Final = LoginRow.seen_at.desc(), LoginRow.id.desc()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Logins:
     def start(self, account: Account, agent: str, *, remember: bool) -> tuple[Account, str | None]:
         """Log `account` in; return it with its `sid`, and the token by which it can be recalled.  Blocks.
 
+        Of more than MOST logins those used longest ago end.
         Raises: DatabaseUnavailable; WrongLogin when the password was changed since it was checked.
         """
         now = self._clock.now()
@@ -107,7 +110,7 @@ class Logins:
             seen_at=now,
             agent="".join(filter(str.isprintable, agent))[:MAX_AGENT],
         )
-        self._database().run(lambda session: _insert(session, row, account.proof))
+        self._tell(self._database().run(lambda session: _insert(session, row, account.proof)))
         return replace(account, sid=sid, proof=""), token
 
     def find(self, sid: str) -> Use | None:
@@ -141,9 +144,7 @@ class Logins:
 
     def _list(self, session: Session, account: int, now: datetime) -> list[Login]:
         rows = session.scalars(
-            select(LoginRow)
-            .where(LoginRow.account == account, ~self._has_expired(now))
-            .order_by(LoginRow.seen_at.desc(), LoginRow.id.desc())
+            select(LoginRow).where(LoginRow.account == account, ~self._has_expired(now)).order_by(*LAST_USED_FIRST)
         )
         return [Login(row.id, row.sid, row.agent, aware(row.created_at), aware(row.seen_at)) for row in rows]
 
@@ -174,10 +175,12 @@ class Logins:
                 first(session)
             return _delete(session, *which)
 
-        sids = self._database().run(end)
-        for sid in sids:
+        return self._tell(self._database().run(end))
+
+    def _tell(self, ended: list[str]) -> int:
+        for sid in ended:
             self._on_end(sid)
-        return len(sids)
+        return len(ended)
 
     def _has_expired(self, now: datetime) -> ColumnElement[bool]:
         return or_(
@@ -212,12 +215,18 @@ class Logins:
             self.begin()
 
 
-def _insert(session: Session, row: LoginRow, proof: str) -> None:
-    """The account is locked meanwhile, so that a change of the password comes before this and is seen, or ends this."""
+def _insert(session: Session, row: LoginRow, proof: str) -> list[str]:
+    """Return the `sid` of each login that ended for it.
+
+    The account is locked meanwhile, so that a change of the password comes before this and is seen, or ends this."""
     stored = session.scalar(select(AccountRow.password_hash).where(AccountRow.id == row.account).with_for_update())
     if proof and stored != proof:
         raise WrongLogin
     session.add(row)
+    session.flush()
+    own = LoginRow.account == row.account
+    kept = select(LoginRow.id).where(own).order_by(*LAST_USED_FIRST).limit(MOST)
+    return _delete(session, own, LoginRow.id.not_in(kept))
 
 
 def _delete(session: Session, *which: ColumnElement[bool]) -> list[str]:

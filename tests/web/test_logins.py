@@ -13,7 +13,7 @@ from chat.errors import DatabaseUnavailable
 from chat.testing import TurnedClock
 from tests.web.site import settle
 from web.accounts import Account, Accounts, WrongLogin
-from web.logins import MAX_AGENT, LoginRow, Logins
+from web.logins import MAX_AGENT, MOST, LoginRow, Logins
 from web.passwords import Passwords
 from web.slowdown import Slowdown
 
@@ -135,6 +135,25 @@ def test_the_list_has_the_one_used_last_first_and_nobody_else_s(
 
 
 # Ending
+
+
+def test_a_login_too_many_ends_the_one_used_longest_ago(
+    logins: Logins, ann: Account, accounts: Accounts, clock: TurnedClock, ended: list[str]
+) -> None:
+    bob = logins.start(accounts.register("bob", "correct horse"), AGENT, remember=False)[0]
+    sids = []
+    for number in range(MOST):
+        sids.append(logins.start(ann, AGENT, remember=number % 2 == 1)[0].sid)
+        clock.advance(1)
+    clock.advance(SESSION / 5)
+    assert logins.find(sids[0]) is not None
+    assert ended == []
+
+    new = logins.start(ann, AGENT, remember=False)[0].sid
+
+    assert ended == [sids[1]]
+    assert {login.sid for login in logins.of(ann)} == {new, *sids} - {sids[1]}
+    assert logins.find(bob.sid) is not None
 
 
 def test_a_login_that_was_ended_is_nobody_s_and_its_sockets_are_told(

@@ -6,7 +6,8 @@ socket, over a pool of connections; where gevent has not replaced the sockets, t
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from logging import getLogger
+from typing import Final, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -20,6 +21,8 @@ from chat.migrations import Schema, Standing
 __all__ = ["Base", "Database", "Schema", "Standing", "standings", "upgrade"]
 
 T = TypeVar("T")
+
+log: Final = getLogger("chat")
 
 
 class Base(DeclarativeBase):
@@ -50,7 +53,11 @@ class Database:
         Raises: DatabaseUnavailable, and whatever `work` raises; either rolls back.  `work` must not touch greenlets, and
         what it returns must be plain data: its session is closed by then.
         """
-        return self._executor.do(lambda engine: _transact(engine, work))
+        try:
+            return self._executor.do(lambda engine: _transact(engine, work))
+        except DatabaseUnavailable as exc:
+            _tell(exc.__cause__)
+            raise
 
     def close(self) -> None:
         """Finish what runs, for two seconds at most, and close.  Blocks; idempotent."""
@@ -73,6 +80,13 @@ def standings(url: str, *schemas: Schema) -> list[Standing]:
             return migrations.standings(connection, schemas)
 
     return _once(url, look)
+
+
+def _tell(why: BaseException | None) -> None:
+    """Whoever asked only hears that it may work later.  None is a database that was closed."""
+    if why is not None:
+        said = str(why.orig if isinstance(why, DBAPIError) else why)
+        log.warning("the database cannot be used: %s", " ".join(said.split()))
 
 
 def _once(url: str, job: Callable[[Engine], T]) -> T:

@@ -71,6 +71,21 @@ def test_after_a_failure_it_works_again(notes):
     assert notes_in(notes) == ["kept"]
 
 
+@SQLITE
+def test_a_full_disk_costs_what_cannot_be_written_and_the_log_says_why(notes, caplog):
+    add(notes, "before")
+    one(notes, "PRAGMA max_page_count = 1")  # as many as there are
+
+    with pytest.raises(DatabaseUnavailable):
+        add(notes, "x" * 100_000)
+    assert notes_in(notes) == ["before"]
+    assert caplog.messages == ["the database cannot be used: database or disk is full"]
+
+    one(notes, "PRAGMA max_page_count = 1000")
+    add(notes, "after", 1)
+    assert notes_in(notes) == ["before", "after"]
+
+
 def test_while_the_database_works_others_have_their_turn(database):
     may_end = threading.Event()  # where gevent has replaced nothing, the database's own thread waits for it
     working = gevent.spawn(database.run, lambda session: may_end.wait(5))
@@ -217,9 +232,12 @@ def test_a_connection_that_the_server_has_closed_is_replaced_unnoticed(notes, po
 
 
 @POSTGRESQL
-def test_one_that_is_closed_in_the_middle_costs_that_work_only(notes):
+def test_one_that_is_closed_in_the_middle_costs_that_work_only(notes, caplog):
     with pytest.raises(DatabaseUnavailable):
         one(notes, "SELECT pg_terminate_backend(pg_backend_pid())")
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("the database cannot be used: ")
+    assert "\n" not in caplog.messages[0]
 
     add(notes, "on a new one")
     assert notes_in(notes) == ["on a new one"]

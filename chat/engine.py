@@ -29,6 +29,7 @@ POSTGRESQL_DEFAULTS: Final = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,  # milliseconds
+    "client_encoding": "utf8",  # PGCLIENTENCODING, or the server's locale, may say otherwise
 }
 
 
@@ -119,8 +120,18 @@ def _postgresql(url: URL, connections: int, pool_wait: float) -> Engine:
         hide_parameters=True,
         connect_args={name: value for name, value in POSTGRESQL_DEFAULTS.items() if name not in url.query},
     )
+    event.listen(engine, "connect", _check_encoding)
     event.listen(engine, "invalidate", _cancel)
     return engine
+
+
+def _check_encoding(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    """Any other one fails at the first name that it does not have, which anybody may type."""
+    import psycopg
+
+    encoding = cast("psycopg.Connection[object]", connection).info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ValueError(f"its encoding is {encoding}; make one with ENCODING 'UTF8' TEMPLATE template0")
 
 
 def _cancel(connection: DBAPIConnection, _record: ConnectionPoolEntry, exc: BaseException | None) -> None:

@@ -256,6 +256,17 @@ def test_a_peer_that_vanishes_is_noticed_unless_the_url_says_otherwise(database_
         stubborn.close()
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_all_names_is_refused(postgres, encoding):
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE DATABASE other ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    try:
+        with pytest.raises(ValueError, match=f"^its encoding is {encoding}; make one with ENCODING 'UTF8'"):
+            Database(postgres.server.url("other"))
+    finally:
+        postgres.server.drop("other")
+
+
 def test_a_server_that_cannot_be_reached_is_told_without_the_password(unused_port):
     url = f"postgresql://chat:secret@127.0.0.1:{unused_port}/chat"
 

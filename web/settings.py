@@ -233,7 +233,7 @@ def secret_key(settings: Settings) -> str:
     try:
         settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_secret(path)
-        kept = path.read_text().strip()
+        kept = path.read_text("latin-1").strip()  # any bytes may be a key
     except OSError as exc:
         raise SettingError(f"CHAT_SECRET_KEY: not set, and {path} cannot be used ({exc.strerror}); set it") from exc
     if not kept:

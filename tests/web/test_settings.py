@@ -318,6 +318,12 @@ def test_a_key_file_may_have_been_written_by_hand(tmp_path: Path) -> None:
     assert secret_key(at(tmp_path)) == "by hand"
 
 
+def test_a_key_file_may_hold_any_bytes(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_bytes(b"\xff\xfe\x01key")
+
+    assert secret_key(at(tmp_path)).endswith("key")
+
+
 def test_an_empty_key_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "secret_key").write_text("\n")
 

@@ -50,6 +50,11 @@ STALE_FORM: Final = (
     "This form belongs to an earlier visit, or the browser keeps no cookies, so nothing was done. "
     "Go back, reload the page and try again."
 )
+FOREIGN_FORM: Final = (
+    "Over TLS this site takes forms only where the browser says that they come from it, and this time it did not. "
+    "Let it send the Referer header, reload the page and try again. If nobody can send a form, the proxy in front "
+    "does not pass on the address of this site."
+)
 
 
 def create_app(config: Mapping[str, object] | None = None, *, clock: Clock | None = None) -> Flask:
@@ -133,9 +138,14 @@ def _answer(exc: HTTPException) -> BaseResponse:
     plain = exc.get_response()
     if exc.response is not None or exc.code is None or exc.code < 400:
         return plain  # a view's own answer, or a redirect
-    advice = STALE_FORM if isinstance(exc, CSRFError) else ADVICE.get(exc.code, exc.description or exc.name)
+    advice = _about_form(exc) if isinstance(exc, CSRFError) else ADVICE.get(exc.code, exc.description or exc.name)
     kept = {name: value for name, value in plain.headers if name not in ("Content-Type", "Content-Length")}
     return _error(exc.code, exc.name, advice, kept)  # with Allow, or Retry-After
+
+
+def _about_form(exc: CSRFError) -> str:
+    """Flask-WTF has one class for all that can be wrong with a form, and a sentence for each."""
+    return FOREIGN_FORM if str(exc.description).startswith("The referrer") else STALE_FORM
 
 
 def _error(status: int, title: str, advice: str, headers: Mapping[str, str]) -> Response:

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 
 from chat.errors import DatabaseUnavailable, Forbidden, RateLimited
-from tests.web.site import close_site, make_site, register
-from web.app import ADVICE
+from tests.web.site import close_site, csrf_token, make_site, register
+from web.app import ADVICE, FOREIGN_FORM
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 JSON = {"Accept": "application/json"}
@@ -133,6 +133,19 @@ def test_an_error_is_told_in_the_language_of_who_asks(
     response = client.get(path, headers=headers)
 
     assert (response.status_code, response.mimetype) == (404, kind)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Referer": "https://elsewhere.example/"}])
+def test_behind_tls_a_form_that_seems_to_come_from_elsewhere_is_explained(
+    client: FlaskClient, headers: dict[str, str]
+) -> None:
+    base = "https://chat.example"
+    token = csrf_token(client.get("/login", base_url=base))
+
+    response = client.post("/login", base_url=base, data={"csrf_token": token}, headers={**HTML, **headers})
+
+    assert response.status_code == 400
+    assert FOREIGN_FORM in unescape(response.text)
 
 
 def test_a_form_that_is_too_long_is_refused_with_a_page(client: FlaskClient) -> None:

@@ -88,6 +88,11 @@ def test_a_new_day_is_told_by_a_rule(ann: Visitor, bob: Visitor) -> None:
 
     ann.hears("bob smith has entered.")
     expect(ann.log.locator(".rule")).to_have_text([re.compile("."), "Monday, May 6"])
+    ann.say("said today, says the server, whose clock is another")
+    ann.hears("said today")
+    bob.page.close()
+    ann.hears("bob smith has left.")
+    expect(ann.log.locator(".rule"), "never back, and so not again").to_have_count(2)
 
 
 def test_times_are_those_of_the_reader(invite: Invite) -> None:
@@ -178,8 +183,12 @@ def test_the_log_follows_its_end_unless_one_reads_further_up(ann: Visitor, bob: 
     bob.say("end")
     expect(ann.message("end")).to_be_in_viewport()
 
-    ann.log.locator("..").evaluate("(scroller) => { scroller.scrollTop = 0 }")
+    scroller = ann.log.locator("..")
+    scroller.evaluate("(scroller) => { scroller.scrollTop = 100 }")
     bob.say("below")
+    expect(ann.page.get_by_role("button", name="New messages below")).to_be_visible()
+    ann.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert scroller.evaluate("(scroller) => scroller.scrollTop") == 100, "who comes back to the tab reads on"
     ann.page.get_by_role("button", name="New messages below").click()
 
     expect(ann.message("below")).to_be_in_viewport()

@@ -99,19 +99,22 @@ def test_what_looks_like_code_is_text(ann: Visitor, bob: Visitor) -> None:
     ann.say("javascript:alert(3)")
 
     bob.hears(HOSTILE, "javascript:alert(3)")
-    expect(bob.log.locator("a, script, img:not(.avatar)")).to_have_count(0)
+    expect(bob.log.locator("a, script, img")).to_have_count(0)
     expect(bob.channel(name)).to_have_attribute("aria-current", "page")
 
 
 def test_an_address_becomes_a_link_that_gives_nothing_away(ann: Visitor) -> None:
     ann.create("garden")
 
-    ann.say("see https://example.org/a?b=c&d=(e), or http://\u0430pple.example and www.example.org.")
+    ann.say("Https://example.org/a?b=c&d=e, or http://\u0430pple.example, www.example.org, https://ann@evil.example.")
 
-    links = ann.log.locator("a")
-    expect(links).to_have_text(["https://example.org/a?b=c&d=(e"])
-    expect(links).to_have_attribute("href", "https://example.org/a?b=c&d=(e")
-    expect(links).to_have_attribute("rel", "noopener noreferrer nofollow")
+    expect(ann.log.locator(".text")).to_have_text(
+        "Https://example.org/a?b=c&d=e, or http://\u0430pple.example, www.example.org, https://ann@evil.example."
+    )
+    link = ann.log.locator("a")
+    expect(link).to_have_text("Https://example.org/a?b=c&d=e")
+    expect(link).to_have_attribute("href", "Https://example.org/a?b=c&d=e")
+    expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
 
 
 def test_what_would_reverse_the_writing_is_shown(ann: Visitor) -> None:
@@ -199,6 +202,27 @@ def test_the_field_says_what_enter_would_do(ann: Visitor) -> None:
     expect(ann.page.get_by_role("button", name="Create", exact=True)).to_be_hidden()
     ann.finder.press("Escape")
     expect(ann.finder).to_have_value("")
+
+
+def test_why_a_channel_was_not_created_stays_until_another_name_is_typed(ann: Visitor) -> None:
+    body = {"error": {"code": "forbidden", "message": "you are not allowed to do this here"}}
+    ann.page.route(
+        "**/channels",
+        lambda route: route.fulfill(status=403, json=body) if route.request.method == "POST" else route.continue_(),
+    )
+    ann.finder.fill("garden")
+    ann.finder.press("Enter")
+    hint = ann.page.locator("#find-hint")
+    expect(hint).to_have_text("You are not allowed to do this here.")
+
+    with ann.page.expect_response("**/channels"):  # the list is drawn anew
+        ann.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    expect(hint).to_have_text("You are not allowed to do this here.")
+    expect(ann.finder).to_have_attribute("aria-invalid", "true")
+    ann.finder.fill("kitchen")
+    expect(hint).to_have_text("Enter creates \u201ckitchen\u201d.")
+    ann.forgive(REFUSED)
 
 
 def test_a_name_that_somebody_else_has_just_taken_leads_to_that_channel(ann: Visitor, bob: Visitor) -> None:

@@ -83,7 +83,7 @@ def test_channels_stay_open_over_a_reload(ann: Visitor, bob: Visitor) -> None:
 
 
 def test_of_many_channels_the_one_visited_longest_ago_is_left(ann: Visitor) -> None:
-    names = [f"channel {number}" for number in range(7)]
+    names = [f"channel {number}" for number in range(6)]
     for name in names:
         ann.create(name)
 

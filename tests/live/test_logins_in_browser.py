@@ -129,4 +129,4 @@ def test_a_display_name_is_what_others_read_and_the_user_name_stands_beside_it(a
         expect(message.locator(".from")).to_have_text("Bob <b>Smith</b>")
         expect(message.locator(".handle")).to_have_text("bob smith")
     expect(ann.people).to_have_text(["ann (you)", "Bob <b>Smith</b> bob smith"])
-    expect(ann.log).to_contain_text("Bob <b>Smith</b> has entered.")
+    expect(ann.log).to_contain_text("Bob <b>Smith</b> bob smith has entered.")

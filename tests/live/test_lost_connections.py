@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, WebSocketRoute, expect
 
 from tests.live.browser import REFUSED, Visitor
 from tests.live.cable import Cable
@@ -170,10 +170,75 @@ def test_a_whisper_that_may_have_been_heard_is_not_said_again_by_itself(ann: Vis
     cable.mend()
 
     failed = bob.page.locator(".failed")
-    expect(failed).to_contain_text("Not sent: the connection was lost before it was confirmed.")
+    expect(failed).to_contain_text("Perhaps not sent: the connection was lost before it was confirmed.")
     failed.get_by_role("button", name="Try again").click()
+    expect(bob.field).to_be_focused()
     heard_once(ann, "psst")
     expect(bob.page.locator(".pending")).to_have_count(0)
+    forgive_refusals(bob)
+
+
+def test_a_whisper_that_is_said_again_is_heard_once(ann: Visitor, bob: Visitor, cable: Cable) -> None:
+    ann.create("garden")
+    bob.enter("garden")
+    bob.page.route_web_socket("**/ws**", lambda socket: _lose_acks(socket))
+    bob.page.reload()
+    bob.wait_until_in("garden")
+    bob.say("/w ann psst")
+    ann.hears("psst")
+
+    cable.cut()
+    cable.mend()
+    bob.page.locator(".failed").get_by_role("button", name="Try again").click()
+    bob.say("after")
+
+    ann.hears("after")
+    expect(ann.message("psst")).to_have_count(1)
+    forgive_refusals(bob)
+
+
+def _lose_acks(client: WebSocketRoute) -> None:
+    """Carry everything but whispers, and acks of what was not logged, to the page."""
+    server = client.connect_to_server()
+    server.on_message(lambda text: None if '"whisper"' in str(text) or '"offset":null' in str(text) else client.send(text))
+
+
+def test_what_could_not_be_sent_outlives_a_reload(ann: Visitor, bob: Visitor, cable: Cable) -> None:
+    ann.create("garden")
+    bob.enter("garden")
+    cable.cut()
+    bob.say("from the tunnel")
+    bob.say("and this")
+    expect(bob.page.locator(".pending")).to_have_count(2)
+    cable.mend()
+
+    bob.page.on("dialog", lambda dialog: dialog.accept())
+    bob.page.reload()
+
+    expect(ann.log.locator(".text")).to_have_text(["from the tunnel", "and this"])
+    expect(bob.page.locator(".pending")).to_have_count(0)
+    forgive_refusals(bob)
+
+
+def test_a_browser_that_is_online_again_still_keeps_the_delay_that_was_asked_for(bob: Visitor, cable: Cable) -> None:
+    bob.create("garden")
+    asked = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route)
+        route.fulfill(status=503, headers={"Retry-After": "60"}, json={"error": {"code": "server_closed", "message": ""}})
+
+    bob.page.route("**/token", refuse)
+    cable.cut()
+    expect(bob.page.locator("#countdown")).to_have_text(re.compile("in [56][0-9] s"))
+
+    bob.page.evaluate("dispatchEvent(new Event('online'))")
+    bob.page.evaluate("location.hash = ''")
+    expect(bob.page.locator("#nowhere")).to_be_visible()
+    bob.page.evaluate("location.hash = '#/garden'")
+
+    expect(bob.page.locator("#countdown")).to_have_text(re.compile("in [56][0-9] s"))
+    assert len(asked) == 1
     forgive_refusals(bob)
 
 
@@ -181,10 +246,11 @@ def test_a_whisper_that_may_have_been_heard_is_not_said_again_by_itself(ann: Vis
 def test_what_was_said_too_fast_is_sent_by_itself_a_little_later(ann: Visitor, bob: Visitor) -> None:
     ann.create("garden")
     bob.enter("garden")
-    texts = [f"line {number}." for number in range(18)]  # 15 are taken at once
+    texts = [*(f"line {number}." for number in range(18)), "and last"]  # 15 are taken at once
+    at_once = "(texts) => texts.forEach((text) => { document.getElementById('text').value = text; say.requestSubmit() })"
+    ann.page.evaluate(at_once, texts[:-1])
+    expect(ann.page.locator(".pending").last).to_contain_text("That was fast.")
+    ann.say(texts[-1])
 
-    for text in texts:
-        ann.say(text)
-
-    heard_once(bob, *texts)
+    expect(bob.log.locator(".text")).to_have_text(texts)
     expect(ann.page.locator(".pending")).to_have_count(0)

@@ -32,10 +32,15 @@ def test_the_wait_before_another_try_is_anything_up_to_a_bound_that_doubles(page
 
 @pytest.mark.parametrize(
     ("reason", "seconds"),
-    [("retry=1.250", 1.25), ("retry=4", 4), ("retry=99999", 300), ("", None), ("retry=-1", None), ("retry=soon", None)],
+    [("retry=1.250", 1.25), ("retry=4", 4), ("retry=99999", 99999), ("", None), ("retry=-1", None), ("retry=soon", None)],
 )
 def test_the_reason_of_a_restart_says_when_to_come_back(page: Page, reason: str, seconds: float | None) -> None:
     assert call(page, "backoff", "m.askedFor(a)", reason) == seconds
+
+
+@pytest.mark.parametrize(("asked", "wait"), [(0, 0.5), (-1, 0.5), (60, 60.5), (3_000_000, 300.5)])
+def test_a_delay_that_was_asked_for_is_kept_within_reason(page: Page, asked: float, wait: float) -> None:
+    assert call(page, "backoff", "m.obey(a, () => 0.5)", asked) == wait
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,11 @@ export class Api {
   }
 }
 
+/** What the server says about an error, as a sentence. */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+
 function explain(response, answer) {
-  const { code = "failed", message = "The server did not understand this request." } = answer?.error ?? {};
+  const { code = "failed", message = "the server did not understand this request" } = answer?.error ?? {};
   const seconds = Number.parseFloat(response.headers.get("Retry-After"));
-  return new ApiError(response.ok ? 502 : response.status, code, message, Number.isFinite(seconds) ? seconds : null);
+  return new ApiError(response.ok ? 502 : response.status, code, sentence(message), Number.isFinite(seconds) ? seconds : null);
 }

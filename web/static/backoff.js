@@ -14,5 +14,10 @@ export function backoff(attempt, random = Math.random) {
 /** Seconds that the close reason `retry=1.250` asks for, or null. */
 export function askedFor(reason) {
   const match = /^retry=(\d+(?:\.\d+)?)$/.exec(reason);
-  return match ? Math.min(Number(match[1]), 10 * LONGEST) : null;
+  return match ? Number(match[1]) : null;
+}
+
+/** The wait where a server has asked for one: not less, and a little more, for others were asked for the same. */
+export function obey(seconds, random = Math.random) {
+  return Math.min(Math.max(seconds, 0), 10 * LONGEST) + FIRST * random();
 }

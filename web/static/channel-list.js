@@ -1,11 +1,13 @@
 // The channels in two lists: those that this page keeps open, and all others.  One field above them finds and creates.  The
 // server is asked again every few seconds while somebody looks; counts of open channels are known sooner.
 
+import { obey } from "./backoff.js";
 import { fault, normal } from "./channel-name.js";
-import { byId, make, soon } from "./dom.js";
+import { byId, make, soon, tell } from "./dom.js";
 import { KeyedList } from "./keyed-list.js";
 
 const EVERY = 5_000; // ms
+const SELDOM = 60_000; // ms, when it fails again and again
 
 /** Where a channel is, in the address bar.  No channel's name has a slash, so this is never an element's id. */
 export const address = (name) => `#/${encodeURIComponent(name)}`;
@@ -18,6 +20,8 @@ export class ChannelList {
   #current = null;
   #timer = null;
   #asking = false;
+  #failures = 0;
+  #refused = null; // {name, why} of a channel that could not be created
   #field = byId("find");
   #drawSoon = soon(() => this.#draw());
 
@@ -45,16 +49,26 @@ export class ChannelList {
     try {
       const channels = await this.api.listChannels();
       this.#counts = new Map(channels.map(({ name, count }) => [name, count]));
-      byId("channels-error").textContent = "";
+      this.#failures = 0;
+      tell(byId("channels-error"), "");
       this.onLoggedIn();
     } catch (error) {
-      byId("channels-error").textContent = `The list may be out of date. ${error.message}`;
+      this.#failures += 1;
+      tell(byId("channels-error"), `The list may be out of date. ${error.message}`);
       if (error.status === 401) return this.onLoggedOut();
+      this.#again(error.retryAfter);
+      return;
     } finally {
       this.#asking = false;
       this.#draw();
     }
-    this.#timer = setTimeout(() => this.refresh(), EVERY);
+    this.#again(null);
+  }
+
+  /** Ask again after a while, or when the server has said; not all pages in the same moment. */
+  #again(seconds) {
+    const pause = Math.min(EVERY * 2 ** this.#failures, SELDOM) * (0.8 + 0.4 * Math.random());
+    this.#timer = setTimeout(() => this.refresh(), seconds === null ? pause : Math.max(pause, 1000 * obey(seconds)));
   }
 
   #draw() {
@@ -64,7 +78,7 @@ export class ChannelList {
     const others = [...(this.#counts?.keys() ?? [])].filter((name) => found(name) && !this.#rooms.some((room) => room.name === name));
     this.#open.show([...open.keys()].sort(compare));
     this.#others.show(others.sort(compare));
-    for (const [name, room] of open) this.#fill(this.#open.get(name), room.crowd.count, room);
+    for (const [name, room] of open) this.#fill(this.#open.get(name), this.#count(room), room);
     for (const name of others) this.#fill(this.#others.get(name), this.#counts.get(name));
     byId("open-title").hidden = open.size === 0;
     byId("others-title").hidden = others.length === 0;
@@ -73,12 +87,19 @@ export class ChannelList {
     this.#tell(wanted);
   }
 
+  /** An open channel's own count is news, as long as it is connected. */
+  #count({ name, state, crowd }) {
+    return state.name === "online" ? crowd.count : (this.#counts?.get(name) ?? 0);
+  }
+
   #fill(item, count, room = null) {
     const link = item.firstElementChild;
     if (room !== null && room.name === this.#current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
     link.classList.toggle("unread", room?.isUnread ?? false);
-    link.querySelector(".news").textContent = room?.isUnread ? " (something new)" : "";
+    const isAway = room !== null && room.state.name !== "online";
+    link.classList.toggle("away", isAway);
+    link.querySelector(".news").textContent = `${room?.isUnread ? " (something new)" : ""}${isAway ? " (not connected)" : ""}`;
     const place = link.querySelector(".count");
     if (place.dataset.count === String(count)) return;
     place.dataset.count = count;
@@ -93,16 +114,15 @@ export class ChannelList {
 
   /** Say what Enter would do, or what is wrong, while it is typed. */
   #tell(name) {
-    const why = fault(name);
+    const why = fault(name) || (name === this.#refused?.name ? this.#refused.why : "");
     const isNew = name !== "" && !why && !this.#knows(name);
     byId("create-button").hidden = !isNew;
     this.#hint(why || (isNew ? `Enter creates “${name}”.` : name && "Enter opens this channel."), why !== "");
   }
 
   #hint(text, isFault) {
-    const place = byId("find-hint");
-    if (place.textContent !== text) place.textContent = text;
-    place.className = isFault ? "error" : "hint";
+    tell(byId("find-hint"), text);
+    byId("find-hint").className = isFault ? "error" : "hint";
     this.#field.setAttribute("aria-invalid", String(isFault));
   }
 
@@ -111,21 +131,19 @@ export class ChannelList {
     const name = normal(this.#field.value);
     if (!name || fault(name)) return this.#field.focus();
     try {
-      const chosen = this.#knows(name) ? name : await this.api.createChannel(name);
-      this.#field.value = "";
-      this.onChosen(chosen);
-      this.refresh();
+      if (!this.#knows(name)) await this.api.createChannel(name);
     } catch (error) {
-      if (error.code === "duplicated_channel") return this.#chooseAnyway(name); // somebody else was faster
-      this.#hint(sentence(error.message), true);
-      this.#field.focus();
+      if (error.code !== "duplicated_channel") return this.#refuse(name, error.message); // else somebody was faster
     }
-  }
-
-  #chooseAnyway(name) {
-    this.#field.value = "";
+    if (normal(this.#field.value) === name) this.#field.value = "";
     this.onChosen(name);
     this.refresh();
+  }
+
+  #refuse(name, why) {
+    this.#refused = { name, why };
+    this.#draw();
+    this.#field.focus();
   }
 
   #clear(event) {
@@ -145,5 +163,3 @@ function createItem(name, onLeave = null) {
   if (onLeave) item.append(make("button", { type: "button", className: "leave", title: "Leave", "aria-label": `Leave ${name}`, onclick: onLeave }, "×"));
   return item;
 }
-
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");

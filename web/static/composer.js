@@ -14,8 +14,9 @@ export class Composer {
     Object.assign(this, { say, limit, store, field: byId("text") });
     byId("say").addEventListener("submit", (event) => this.#submit(event));
     this.field.addEventListener("keydown", (event) => {
-      // While an input method composes, Enter belongs to it.
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) this.#submit(event);
+      // While an input method composes, Enter belongs to it; Safari tells that by the code alone.
+      const composes = event.isComposing || event.keyCode === 229;
+      if (event.key === "Enter" && !event.shiftKey && !composes) this.#submit(event);
     });
     this.field.addEventListener("input", () => this.#changed());
   }

@@ -1,14 +1,17 @@
 // One channel's WebSocket, kept open: every try asks for a fresh token, because each is good for one handshake only.
 //
-// States, told through `onState`: {name: "connecting"}, {name: "online"}, {name: "waiting", until} (ms, as Date.now()),
+// States, told through `onState`: {name: "connecting", isAgain}, {name: "online"}, {name: "waiting", until} (ms, as
+// performance.now(), which no clock that is set disturbs),
 // {name: "ended", code, text} with code "logged_out", "no_channel" or "refused".  Only `open` leaves "ended".
 
-import { askedFor, backoff } from "./backoff.js";
+import { askedFor, backoff, obey } from "./backoff.js";
 
 const PATIENCE = 15_000; // ms for a handshake, and beyond the server's own ping interval
 const ANSWER = 10_000; // ms for any sign of life after something was sent
 const STABLE = 10_000; // ms online after which the next loss counts as the first again
 const RESTART = 1012;
+const FLOODED = 4029;
+const SLOWLY = 4; // tries that count as made when one was too fast
 
 // Close codes after which coming back is of no use.
 const FINAL = new Map([
@@ -27,6 +30,7 @@ export class Connection {
   #onlineSince = null;
   #patience = PATIENCE;
   #timer = null;
+  #isOrdered = false; // the server has said how long to wait
   #watchdog = null;
   #isAsking = false; // something was sent, and nothing has come since
 
@@ -39,7 +43,7 @@ export class Connection {
   async open() {
     this.#drop();
     const round = this.#round;
-    this.onState({ name: "connecting" });
+    this.onState({ name: "connecting", isAgain: this.#attempt > 0 });
     try {
       const { token, username } = await this.api.requestToken(this.channel);
       if (round !== this.#round) return;
@@ -55,9 +59,9 @@ export class Connection {
     this.#drop();
   }
 
-  /** Try at once instead of waiting on; in any other state do nothing. */
+  /** Try at once instead of waiting on, unless the server has said how long; in any other state do nothing. */
   hurry() {
-    if (this.#timer !== null) this.open();
+    if (this.#timer !== null && !this.#isOrdered) this.open();
   }
 
   /** Return whether the frame could be handed to a socket; that it arrived, only its ack tells. */
@@ -97,7 +101,7 @@ export class Connection {
       return;
     }
     if (frame.type === "welcome") {
-      this.#onlineSince = Date.now();
+      this.#onlineSince = performance.now();
       this.#patience = PATIENCE + 1000 * frame.ping;
       this.#listen();
       this.onState({ name: "online" });
@@ -116,7 +120,8 @@ export class Connection {
   }
 
   #lost(code, reason) {
-    if (this.#onlineSince !== null && Date.now() - this.#onlineSince > STABLE) this.#attempt = 0;
+    if (code === FLOODED) this.#attempt = Math.max(this.#attempt, SLOWLY);
+    else if (this.#onlineSince !== null && performance.now() - this.#onlineSince > STABLE) this.#attempt = 0;
     if (FINAL.has(code) || (code >= 4500 && code <= 4999)) {
       const [why, text] = FINAL.get(code) ?? ["refused", "The server has ended this connection."];
       this.#end(why, text);
@@ -133,11 +138,12 @@ export class Connection {
   }
 
   #wait(seconds) {
-    const delay = 1000 * (seconds ?? backoff(this.#attempt));
+    const delay = 1000 * (seconds === null ? backoff(this.#attempt) : obey(seconds));
     this.#attempt += 1;
     this.#drop();
+    this.#isOrdered = seconds !== null;
     this.#timer = setTimeout(() => this.open(), delay);
-    this.onState({ name: "waiting", until: Date.now() + delay });
+    this.onState({ name: "waiting", until: performance.now() + delay });
   }
 
   #end(code, text) {

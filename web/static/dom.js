@@ -14,6 +14,11 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Set a text that is announced when it changes, and only then. */
+export function tell(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /** Return a function that has `draw` called once, soon, however often it is called until then. */
 export function soon(draw) {
   let isDue = false;

@@ -27,7 +27,7 @@ export class Drawer {
     this.toggle.setAttribute("aria-expanded", String(isOpen));
     byId("veil").hidden = !isOpen;
     for (const other of document.body.children) {
-      if (other !== this.side && other !== byId("veil")) other.inert = isOpen;
+      if (other !== this.side && !["veil", "announcer"].includes(other.id)) other.inert = isOpen;
     }
     (isOpen ? this.side : next).focus();
   }

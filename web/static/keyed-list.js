@@ -29,10 +29,6 @@ export class KeyedList {
     return this.#items.get(key);
   }
 
-  entries() {
-    return this.#items.entries();
-  }
-
   #add(key) {
     const item = this.create(key);
     this.#items.set(key, item);

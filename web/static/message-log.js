@@ -1,7 +1,7 @@
 // What was said in one channel, oldest first.  The log only ever grows at its end, which is what role=log promises to
 // screen readers; what has not been confirmed waits below it, in the outbox.
 
-import { make } from "./dom.js";
+import { byId, make, tell } from "./dom.js";
 import { richText } from "./rich-text.js";
 
 const LONGEST = 2000; // entries kept on the page
@@ -12,8 +12,9 @@ export class MessageLog {
   #follow = true; // whether the reader is at the end, and so wants to stay there
   #last = null; // {from, to, date} of the last entry when it was a message
   #lastPending = null;
-  #day = "";
+  #day = 0; // the latest one told of, as ms
   #mark = null;
+  #loud = null; // the timer that ends the quiet
 
   /** `me` is the own user name. */
   constructor({ me, names, channel }) {
@@ -24,10 +25,14 @@ export class MessageLog {
     const focusable = { tabIndex: 0, role: "group", "aria-label": "Messages" }; // else the keyboard cannot scroll it
     this.scroller = make("div", { className: "scroll", ...focusable }, this.log, this.outbox);
     this.element = make("div", { className: "history", hidden: true }, this.scroller, this.newest);
-    this.newest.addEventListener("click", () => this.toEnd());
+    this.newest.addEventListener("click", () => {
+      this.scroller.focus(); // the button is about to go
+      this.toEnd();
+    });
     this.scroller.addEventListener("scroll", () => this.#noteScrolling());
-    // A keyboard that slides in, or a line that appears elsewhere, must not push the newest message out of sight.
-    new ResizeObserver(() => this.#follow && this.toEnd()).observe(this.scroller);
+    // A keyboard that slides in, or a line that appears, must not push the newest message out of sight.
+    const observer = new ResizeObserver(() => this.#follow && this.toEnd());
+    for (const each of [this.scroller, this.log, this.outbox]) observer.observe(each);
   }
 
   /** A message or, with `to`, a whisper; `note` is said beside it. */
@@ -39,6 +44,7 @@ export class MessageLog {
     const entry = this.#entry({ ...said, text, follows: belongs(said, this.#last) });
     if (note) entry.lastElementChild.append(make("p", { className: "hint" }, note));
     this.#append(entry);
+    if (!this.#follow) this.newest.hidden = false;
     this.#last = said;
   }
 
@@ -49,7 +55,7 @@ export class MessageLog {
 
   /** A quiet line about one person. */
   remarkAbout(user, text) {
-    this.#remark(make("span", {}, make("bdi", {}, this.names.of(user)), ` ${text}`), new Date());
+    this.#remark(make("span", {}, ...this.names.label(user, ""), ` ${text}`), new Date());
   }
 
   /** A line above what nobody has seen yet; there is one at most. */
@@ -73,9 +79,11 @@ export class MessageLog {
     return new PendingEntry(entry, state);
   }
 
-  /** Whether what is added is read out by screen readers: not while much is caught up on. */
+  /** Whether what is added is read out by screen readers: not while much is caught up on, nor just after. */
   setQuiet(isQuiet) {
-    this.log.setAttribute("aria-live", isQuiet ? "off" : "polite");
+    clearTimeout(this.#loud);
+    if (isQuiet) this.log.setAttribute("aria-live", "off");
+    else this.#loud = setTimeout(() => this.log.setAttribute("aria-live", "polite"), 500);
   }
 
   /** Show the newest; what was new has been seen. */
@@ -87,7 +95,7 @@ export class MessageLog {
 
   #entry({ from, to, date, text, follows }) {
     const head = make("p", { className: "head" }, ...this.names.label(from), " ");
-    if (to !== null) head.append(make("span", { className: "to" }, "whispers to ", make("bdi", {}, this.names.of(to))), " ");
+    if (to !== null) head.append(make("span", { className: "to" }, "whispers to ", ...this.names.label(to, "")), " ");
     head.append(time(date));
     const body = make("div", { className: "body" }, head, make("p", { className: "text", dir: "auto" }, ...richText(text)));
     const entry = make("div", { className: "message" }, this.names.avatar(from), body);
@@ -102,9 +110,10 @@ export class MessageLog {
     this.#append(make("p", { className: "remark" }, line, " ", time(date)));
   }
 
+  /** Never back: a clock that differs from the server's would bring a rule with each line. */
   #startDay(date) {
-    const day = date.toDateString();
-    if (day === this.#day) return;
+    const day = new Date(date).setHours(0, 0, 0, 0);
+    if (day <= this.#day) return;
     this.#day = day;
     const text = date.toLocaleDateString(undefined, { weekday: "long", day: "numeric", month: "long" });
     this.#append(make("p", { className: "rule" }, make("span", {}, text)));
@@ -115,7 +124,6 @@ export class MessageLog {
     this.log.append(entry);
     if (this.log.childElementCount > LONGEST) this.#shorten();
     if (this.#follow) this.toEnd();
-    else this.newest.hidden = false;
   }
 
   #shorten() {
@@ -147,19 +155,24 @@ class PendingEntry {
 
   wait(text) {
     this.entry.classList.remove("failed");
-    this.state.replaceChildren(text);
+    tell(this.state, text);
   }
 
   /** Say why it failed; `again` is null when another try is of no use. */
   fail(why, again, discard) {
     this.entry.classList.add("failed");
-    this.state.replaceChildren(`Not sent: ${why} `);
+    this.state.replaceChildren(`${why} `);
     if (again) this.state.append(button("Try again", again), " ");
     this.state.append(button("Discard", discard));
   }
 }
 
-function button(text, onclick) {
+/** It goes when it is pressed, so the focus goes where one would go on. */
+function button(text, act) {
+  const onclick = () => {
+    byId("text").focus();
+    act();
+  };
   return make("button", { type: "button", className: "quiet", onclick }, text);
 }
 

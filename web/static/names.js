@@ -19,9 +19,9 @@ export class Names {
   }
 
   /** Elements that name a user: the display name and, where it is another, the user name. */
-  label(user) {
+  label(user, className = "from") {
     const name = this.of(user);
-    const shown = [make("bdi", { className: "from" }, name)];
+    const shown = [make("bdi", { className }, name)];
     if (name !== user) shown.push(" ", make("bdi", { className: "handle" }, user));
     return shown;
   }

@@ -2,6 +2,7 @@
 
 import { Api } from "./api.js";
 import { address, ChannelList } from "./channel-list.js";
+import { fault, normal } from "./channel-name.js";
 import { whisperTo } from "./command.js";
 import { Composer } from "./composer.js";
 import { byId, make } from "./dom.js";
@@ -17,6 +18,7 @@ const { ws, channels, token, login, username, displayName, messageLimit } = docu
 const PHONE = "(max-width: 47.99rem)"; // both as in page.css
 const TABLET = "(max-width: 67.99rem)";
 
+const NOWHERE = byId("nowhere").textContent;
 const LOGGED_OUT = { name: "ended", code: "logged_out", text: "You have been logged out." };
 
 class Page {
@@ -31,10 +33,10 @@ class Page {
     this.api = new Api({ channels, token });
     this.channels = new Drawer("channels", PHONE);
     this.crowd = new Drawer("people", TABLET);
-    this.status = new Status({ login, onHurry: () => this.#room.open(), onCreate: () => this.#createAgain() });
+    this.status = new Status({ login, onHurry: () => this.#room.connect(), onCreate: () => this.#createAgain() });
     this.people = new People({ me: username, names: this.names, onChosen: (name) => this.#whisper(name) });
     this.composer = new Composer({ say: (said) => this.#say(said), limit: () => this.#room?.limit ?? Number(messageLimit), store });
-    this.rooms = new Rooms({ create: (name) => this.#createRoom(name), store });
+    this.rooms = new Rooms({ create: (name) => this.#createRoom(name, store), store });
     this.list = new ChannelList({
       api: this.api,
       onChosen: (name) => this.#goTo(name),
@@ -47,6 +49,7 @@ class Page {
     addEventListener("online", () => this.rooms.open.forEach((room) => room.hurry()));
     addEventListener("beforeunload", (event) => this.#guard(event));
     document.addEventListener("visibilitychange", () => document.hidden || this.#look());
+    byId("me").addEventListener("submit", () => store.clear()); // the only form there logs out
     this.rooms.restore();
   }
 
@@ -72,12 +75,14 @@ class Page {
     this.#room = room;
     room.log.element.hidden = false;
     room.look();
+    room.log.toEnd();
+    announce(`You are in ${name}.`);
     this.composer.switchTo(name);
     this.status.show(room.state);
     this.people.show(room.crowd);
   }
 
-  #createRoom(name) {
+  #createRoom(name, store) {
     const hooks = {
       onState: (room) => this.#showState(room),
       onCrowd: (room) => this.#showCrowd(room),
@@ -85,12 +90,14 @@ class Page {
       onMissed: (room, count) => room === this.#room && announce(`${count} missed: the newest are at the end.`),
       isSeen: (room) => room === this.#room && !document.hidden,
     };
-    return new Room({ name, me: username, names: this.names, url: ws, api: this.api, place: byId("scrolls"), ...hooks });
+    return new Room({ name, me: username, names: this.names, url: ws, api: this.api, place: byId("scrolls"), store, ...hooks });
   }
 
   #showState(room) {
     if (room.state.code === "logged_out" && !this.#isLoggedOut) this.#logOut();
+    if (room.state.name === "online" && this.#isLoggedOut) this.list.refresh(); // which tells of the others, too
     if (room === this.#room) this.status.show(room.state);
+    this.#draw();
   }
 
   #showCrowd(room) {
@@ -154,26 +161,27 @@ class Page {
       if (error.code !== "duplicated_channel") return this.status.show({ ...room.state, text: error.message });
     }
     this.list.refresh();
-    room.open();
+    room.connect();
   }
 
   #logOut() {
     this.#isLoggedOut = true;
     for (const room of this.rooms.open) room.end(LOGGED_OUT);
     // Without a room its status is out of sight.
-    if (!this.#room) byId("nowhere").textContent = LOGGED_OUT.text + (login ? " Reload this page to log in." : "");
+    byId("nowhere").textContent = LOGGED_OUT.text + (login ? " Reload this page to log in." : "");
   }
 
   /** Logged in again, in another tab perhaps. */
   #logIn() {
     if (!this.#isLoggedOut) return;
     this.#isLoggedOut = false;
+    byId("nowhere").textContent = NOWHERE;
     for (const room of this.rooms.open) room.open();
   }
 
   /** What was not sent would be lost. */
   #guard(event) {
-    if (this.rooms.open.some((room) => !room.outbox.isEmpty)) event.preventDefault();
+    if (this.rooms.hasUnsent) event.preventDefault();
   }
 }
 
@@ -186,7 +194,8 @@ function announce(text) {
 function channelIn(hash) {
   if (!hash.startsWith("#/")) return null;
   try {
-    return decodeURIComponent(hash.slice(2)) || null;
+    const name = normal(decodeURIComponent(hash.slice(2)));
+    return fault(name) ? null : name || null;
   } catch {
     return null; // not ours: typed by hand, perhaps
   }

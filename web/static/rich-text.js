@@ -5,7 +5,7 @@ import { codePoint } from "./channel-name.js";
 import { make } from "./dom.js";
 
 // An address ends before punctuation that belongs to the sentence.  ASCII only: what looks like another site is not linked.
-const ADDRESS = /\bhttps?:\/\/[\x21-\x7e]+[^\s!"'),.:;<>?\]}\x80-\uffff]/giu;
+const ADDRESS = /\bhttps?:\/\/[\x21-\x7e]*[\w#$%&*+/=@\\^`|~([{-]/giu;
 const OVERRIDE = /[\u202d\u202e]/gu; // left-to-right and right-to-left override: they serve only to deceive
 const PARTS = new RegExp(`${ADDRESS.source}|${OVERRIDE.source}`, "giu");
 
@@ -13,15 +13,16 @@ export function richText(text) {
   const nodes = [];
   let end = 0;
   for (const { 0: found, index } of text.matchAll(PARTS)) {
-    nodes.push(text.slice(end, index), found.startsWith("http") || found.startsWith("HTTP") ? link(found) : mark(found));
+    nodes.push(text.slice(end, index), found.length > 1 ? link(found) : mark(found));
     end = index + found.length;
   }
   return [...nodes, text.slice(end)];
 }
 
 function link(address) {
-  if (!URL.canParse(address)) return address;
-  return make("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, address);
+  // With a user before it, a host is easily overlooked: https://bank.example@evil.example
+  if (!URL.canParse(address) || new URL(address).username) return address;
+  return make("a", { href: address, dir: "ltr", target: "_blank", rel: "noopener noreferrer nofollow" }, address);
 }
 
 function mark(char) {

@@ -1,18 +1,21 @@
 // One channel as this page knows it: what was said, who is here, how far it has heard, and its connection.  What it knows
 // outlives connections, so that coming back goes on where the last one ended.
 
+import { sentence } from "./api.js";
 import { Connection } from "./connection.js";
 import { Crowd } from "./crowd.js";
 import { MessageLog } from "./message-log.js";
 import { Outbox } from "./outbox.js";
 
+const REMEMBERED = 200; // whispers
 const HEARD = new Set(["welcome", "message", "whisper", "joined", "left", "presence", "ack", "error"]);
 
 export class Room {
   #epoch = null;
   #offset = 0; // of the last event heard; events up to it are not new
   #missed = null; // while it catches up with what was said meanwhile: {until, count}
-  #settled = new Set(); // own whispers that were acked before they were heard
+  #whispers = new Set(); // those heard lately, as sender and id: a whisper that is said again may come again
+  #away = new Set(); // who was here before the connection was lost, and may be about to come back
   #connection;
   isOpen = false;
   isUnread = false;
@@ -24,11 +27,11 @@ export class Room {
    * `place` is where its log goes; `onState(room)`, `onCrowd(room)` and `onUnread(room)` when these change; `isSeen(room)`
    * whether somebody looks at it; `onMissed(room, count)` when it has caught up.
    */
-  constructor({ name, me, names, url, api, place, ...hooks }) {
+  constructor({ name, me, names, url, api, place, store, ...hooks }) {
     Object.assign(this, { name, me, names, ...hooks });
     this.log = new MessageLog({ me, names, channel: name });
     place.append(this.log.element);
-    this.outbox = new Outbox({ channel: name, send: (frame) => this.#connection.send(frame), log: this.log });
+    this.outbox = new Outbox({ channel: name, send: (frame) => this.#connection.send(frame), log: this.log, store });
     this.#connection = new Connection({
       url,
       channel: name,
@@ -40,16 +43,27 @@ export class Room {
     });
   }
 
-  /** Connect now, unless it is so already. */
+  /** Connect, unless it is so or about to be. */
   open() {
-    if (this.isOpen && (this.state.name === "online" || this.state.name === "connecting")) return;
+    if (!this.isOpen || this.state.name === "ended") this.connect();
+    else this.#connection.hurry();
+  }
+
+  /** Connect at once, whatever was going on. */
+  connect() {
     this.isOpen = true;
     this.#connection.open();
   }
 
-  /** If it waits to connect again, do it now. */
+  /** If it waits to connect again, and not because the server asked for it, do it now. */
   hurry() {
     this.#connection.hurry();
+  }
+
+  /** Forget it, with all that was said. */
+  remove() {
+    this.close();
+    this.log.element.remove();
   }
 
   /** Leave the channel, to come back perhaps. */
@@ -68,12 +82,11 @@ export class Room {
   /** Somebody looks at it. */
   look() {
     this.isUnread = false;
-    this.log.toEnd();
   }
 
   #change(state) {
     this.state = state;
-    if (state.name !== "online") this.outbox.hold();
+    if (state.name !== "online") this.outbox.hold(state.name === "ended");
     this.onState(this);
   }
 
@@ -95,7 +108,9 @@ export class Room {
     this.log.setQuiet(this.#missed !== null);
     this.limit = limits.message;
     for (const user of users) this.names.learn(user);
+    this.#away = this.crowd.users;
     this.crowd.reset(users, count);
+    for (const { user } of users) this.#away.delete(user);
     this.onCrowd(this);
     this.outbox.sayAgain(limits.rate);
   }
@@ -111,14 +126,15 @@ export class Room {
 
   whisper({ id, from, to, text, date }) {
     if (from === this.me) this.outbox.take(id);
-    if (from === this.me && this.#settled.delete(id)) return;
+    if (this.#isRepeated(from, id)) return;
     this.#note(from);
     this.log.add({ from, to, text, date });
   }
 
   joined({ user }) {
     this.names.learn(user);
-    if (this.crowd.join(user) && user.user !== this.me) this.log.remarkAbout(user.user, "has entered.");
+    const isBack = this.#away.delete(user.user); // from a restart that all had to come back from
+    if (this.crowd.join(user) && !isBack && user.user !== this.me) this.log.remarkAbout(user.user, "has entered.");
     this.onCrowd(this);
   }
 
@@ -139,14 +155,14 @@ export class Room {
     if (offset !== null && offset > this.#offset) return;
     if (!this.outbox.has(id)) return;
     const { text, to } = this.outbox.take(id);
-    if (to !== null) this.#settled.add(id);
+    if (to !== null) this.#isRepeated(this.me, id);
     const note = offset === null && to === null ? "Taken by the server, and not shown to others." : "";
     this.log.add({ from: this.me, to, text, date: new Date(), note });
   }
 
   error({ id, code, message, retry }) {
     const why = code === "not_here" ? "nobody of that name is here." : `${message}.`;
-    if (!this.outbox.refuse(id, { code, why, retry })) this.log.remark(`The server says: ${message}.`);
+    if (!this.outbox.refuse(id, { code, why, retry })) this.log.remark(sentence(message));
   }
 
   /** Somebody else has said something: tell, if nobody looks. */
@@ -155,6 +171,15 @@ export class Room {
     this.isUnread = true;
     this.log.markNew();
     this.onUnread(this);
+  }
+
+  /** Whether that whisper was heard before; from now on it was. */
+  #isRepeated(from, id) {
+    const key = `${from} ${id}`;
+    if (id === null || this.#whispers.has(key)) return id !== null;
+    this.#whispers.add(key);
+    if (this.#whispers.size > REMEMBERED) this.#whispers.delete(this.#whispers.values().next().value);
+    return false;
   }
 
   #catchUp(offset) {

@@ -1,7 +1,8 @@
 // The channels that this page has entered.  Several stay open, so that one sees where something new is said; beyond that
 // the one that was visited longest ago is left, and goes on where it stopped when one comes back.
 
-const MOST = 6; // a server lets one user have 20 connections by default: three tabs like this one
+const MOST = 5; // a server lets one user have 20 connections by default: four tabs like this one
+const REMEMBERED = 20; // rooms, open and closed; each may hold 2,000 lines
 
 export class Rooms {
   #rooms = new Map(); // by name, in the order of the last visit
@@ -24,6 +25,7 @@ export class Rooms {
     room.open();
     const open = this.open;
     if (open.length > MOST) (open.find((other) => other !== room && other.outbox.isEmpty) ?? open[0]).close();
+    this.#forget();
     this.#keep();
     return room;
   }
@@ -38,9 +40,21 @@ export class Rooms {
     return this.#rooms.get(name);
   }
 
+  /** Whether something has been said in any of them that is not confirmed. */
+  get hasUnsent() {
+    return [...this.#rooms.values()].some((room) => !room.outbox.isEmpty);
+  }
+
   /** Those that are open, the last one visited at the end. */
   get open() {
     return [...this.#rooms.values()].filter((room) => room.isOpen);
+  }
+
+  #forget() {
+    if (this.#rooms.size <= REMEMBERED) return;
+    const oldest = [...this.#rooms.values()].find((room) => !room.isOpen && room.outbox.isEmpty);
+    oldest?.remove();
+    this.#rooms.delete(oldest?.name);
   }
 
   #keep() {

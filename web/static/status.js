@@ -1,6 +1,6 @@
 // The state of the connection, in words.  Only a change is announced; the countdown beside it is for the eyes.
 
-import { byId } from "./dom.js";
+import { byId, tell } from "./dom.js";
 
 const OFFERS = { no_channel: "Create it", refused: "Try again" };
 
@@ -10,30 +10,34 @@ export class Status {
   /** `onHurry()` connects at once; `onCreate()` creates the channel that has gone; `login` is "" where there is none. */
   constructor({ login, onHurry, onCreate }) {
     Object.assign(this, { login, state: null });
-    byId("retry").addEventListener("click", () => (this.state.code === "no_channel" ? onCreate() : onHurry()));
+    byId("retry").addEventListener("click", () => {
+      byId("text").focus(); // the button is about to go
+      return this.state.code === "no_channel" ? onCreate() : onHurry();
+    });
     addEventListener("offline", () => this.state && this.show(this.state));
   }
 
   show(state) {
     this.state = state;
-    byId("status").dataset.state = state.name;
-    const text = this.#describe(state);
-    if (byId("state").textContent !== text) byId("state").textContent = text;
+    byId("status").dataset.state = state.isAgain ? "waiting" : state.name;
+    tell(byId("state"), this.#describe(state));
     this.#offer(state);
     this.#countDown();
   }
 
-  #describe({ name, text, code }) {
-    if (name === "connecting") return "Connecting…";
+  /** A try among others is not told: it would be one more announcement each time. */
+  #describe({ name, isAgain, text, code }) {
+    if (name === "connecting" && !isAgain) return "Connecting…";
     if (name === "online") return "Connected";
-    if (name === "waiting") return navigator.onLine ? "Connection lost. Trying again" : "You are offline. Trying again";
+    if (name !== "ended") return navigator.onLine ? "Connection lost. Trying again" : "You are offline. Trying again";
     return code === "logged_out" && !this.login ? `${text} Log in, and reload this page.` : text;
   }
 
-  #offer({ name, code }) {
+  #offer({ name, isAgain, code }) {
     byId("log-in").hidden = !(code === "logged_out" && this.login);
     byId("log-in").href = this.login + location.hash; // it survives the form and the redirect, and so leads back here
-    const text = name === "waiting" ? "Connect now" : OFFERS[code];
+    const text = name === "waiting" || isAgain ? "Connect now" : OFFERS[code];
+    if (!text && document.activeElement === byId("retry")) byId("text").focus();
     byId("retry").hidden = !text;
     byId("retry").textContent = text ?? "";
   }
@@ -45,7 +49,7 @@ export class Status {
       place.textContent = "";
       return;
     }
-    const left = Math.max(0, this.state.until - Date.now());
+    const left = Math.max(0, this.state.until - performance.now());
     place.textContent = `in ${Math.ceil(left / 1000)} s`;
     this.#timer = setTimeout(() => this.#countDown(), left % 1000 || 1000);
   }

@@ -13,7 +13,7 @@ from typing import Final
 from unicodedata import normalize
 
 from flask_login import UserMixin
-from sqlalchemy import DateTime, Index, or_, select, update
+from sqlalchemy import DateTime, Index, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -202,7 +202,15 @@ def _is_taken(session: Session, key: str) -> bool:
     return session.scalar(taken.limit(1)) is not None
 
 
+def _hold(session: Session, key: str) -> None:
+    """Let nobody else take `key` until the transaction ends, for as user and as display name it is in two columns.  SQLite
+    has one writer anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+
+
 def _insert(session: Session, row: AccountRow) -> Account:
+    _hold(session, row.key)
     if _is_taken(session, row.key):
         raise NameTaken
     session.add(row)
@@ -221,7 +229,8 @@ def _replace(session: Session, id: int, before: str, after: str) -> bool:
 
 
 def _set_display_name(session: Session, id: int, name: str, key: str | None) -> None:
-    others = select(AccountRow.id).where(AccountRow.key == key, AccountRow.id != id)
-    if key is not None and session.scalar(others) is not None:
-        raise NameTaken
+    if key is not None:
+        _hold(session, key)
+        if session.scalar(select(AccountRow.id).where(AccountRow.key == key, AccountRow.id != id)) is not None:
+            raise NameTaken
     _set(session, id, display_name=name, display_key=key)

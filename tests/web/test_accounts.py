@@ -1,19 +1,26 @@
 """Accounts: names that are given away once, what their users are called, and passwords."""
 
+import threading
+from collections.abc import Callable
+
 import gevent
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
-from chat.database import Database
+from chat.database import Database, upgrade
 from chat.errors import InvalidUser
 from chat.testing import TurnedClock
+from tests.postgres import OneDatabase
 from web.accounts import Account, AccountRow, Accounts, NameTaken, WrongLogin
 from web.passwords import HASHER, Passwords, WeakPassword
+from web.schema import ACCOUNTS
 from web.slowdown import ACCOUNT_DELAYS, ADDRESS_DELAYS, Slowdown, TooManyAttempts
 
 GOOD, BETTER = "correct horse", "battery staple"
 HOME, AWAY = "192.0.2.1", "198.51.100.7"
+PATIENCE = 10.0  # seconds
 
 
 @pytest.fixture
@@ -202,6 +209,60 @@ def test_nobody_is_called_like_another_user(accounts: Accounts, name: str) -> No
         accounts.set_display_name(account, name)
 
     assert display_name(accounts) == ""
+
+
+class Lingering:
+    """A database whose transactions stay open until they may end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.may_end = threading.Event()
+
+    def run(self, work: Callable[[Session], object]) -> None:
+        def linger(session: Session) -> None:
+            work(session)
+            self.may_end.wait(PATIENCE)
+
+        self._database.run(linger)
+
+
+def test_who_registers_while_somebody_takes_that_display_name_waits_and_finds_it_taken(
+    postgres: OneDatabase, passwords: Passwords, clock: TurnedClock
+) -> None:
+    upgrade(postgres.url, ACCOUNTS)
+    first, second = Database(postgres.url, ACCOUNTS), Database(postgres.url, ACCOUNTS)
+    accounts = Accounts(lambda: second, passwords, Slowdown(clock))
+    bob, lingering = accounts.register("bob", GOOD), Lingering(first)
+    naming = gevent.spawn(Accounts(lambda: lingering, passwords, Slowdown(clock)).set_display_name, bob, "ann")
+    try:
+        wait_until(lambda: locks(postgres, granted=True) == 1)
+        registering = gevent.spawn(accounts.register, "ann", GOOD)
+        wait_until(lambda: registering.ready() or locks(postgres, granted=False) == 1)
+        lingering.may_end.set()
+        gevent.joinall([naming, registering], timeout=PATIENCE)
+        assert isinstance(registering.exception, NameTaken)
+    finally:
+        lingering.may_end.set()
+        first.close()
+        second.close()
+
+
+def locks(postgres: OneDatabase, *, granted: bool) -> int:
+    """How many hold a name, or wait for one."""
+    count = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+        "WHERE datname = %s AND locktype = 'advisory' AND granted = %s"
+    )
+    with postgres.connect() as connection:
+        found = connection.execute(count, [postgres.name, granted]).fetchone()
+    assert found is not None
+    return int(str(found[0]))
+
+
+def wait_until(ask: Callable[[], bool]) -> None:
+    with gevent.Timeout(PATIENCE):
+        while not ask():
+            gevent.idle()
 
 
 def test_nobody_registers_by_a_name_that_another_user_is_shown_by(accounts: Accounts) -> None:

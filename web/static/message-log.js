@@ -95,8 +95,9 @@ export class MessageLog {
 
   #entry({ from, to, date, text, follows }) {
     const head = make("p", { className: "head" }, ...this.names.label(from), " ");
-    if (to !== null) head.append(make("span", { className: "to" }, "whispers to ", ...this.names.label(to, "")), " ");
+    if (to !== null) head.append("whispers to ", ...(to === this.me ? ["you"] : this.names.label(to, "")), " ");
     head.append(time(date));
+    head.classList.toggle("unseen", follows); // though not to screen readers, nor when it is copied
     const body = make("div", { className: "body" }, head, make("p", { className: "text", dir: "auto" }, ...richText(text)));
     const entry = make("div", { className: "message" }, this.names.avatar(from), body);
     entry.classList.toggle("own", from === this.me);
@@ -128,7 +129,9 @@ export class MessageLog {
 
   #shorten() {
     this.log.firstElementChild.remove();
-    this.log.firstElementChild.classList.remove("follows"); // its head has gone
+    const first = this.log.firstElementChild;
+    first.classList.remove("follows"); // its head has gone
+    first.querySelector(".head")?.classList.remove("unseen");
   }
 
   #noteScrolling() {

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from chat.clock import Clock, Timer
 from chat.database import Base, Database
-from chat.errors import ChatError
+from chat.errors import ChatError, DatabaseUnavailable
 from web.accounts import Account, AccountRow, WrongLogin, account_of
 
 log: Final = logging.getLogger("web")
@@ -123,7 +123,15 @@ class Logins:
 
     def _use(self, which: ColumnElement[bool]) -> Use | None:
         now = self._clock.now()
-        return self._database().run(lambda session: self._find(session, which, now))
+        use = self._database().run(lambda session: self._find(session, which, now))
+        if use is None or not use.is_noted:
+            return use
+        touch = update(LoginRow).where(LoginRow.sid == use.account.sid).values(seen_at=now)  # unless it just ended
+        try:
+            self._database().run(lambda session: session.execute(touch) and None)
+        except DatabaseUnavailable:  # a full disk keeps nobody out who is in
+            return use._replace(is_noted=False)
+        return use
 
     def _find(self, session: Session, which: ColumnElement[bool], now: datetime) -> Use | None:
         query = select(LoginRow, AccountRow).join(AccountRow).where(which, ~self._has_expired(now))
@@ -133,8 +141,6 @@ class Logins:
         login, account = found
         lifetime = self._remember_lifetime if login.remember_hash else self._session_lifetime
         is_due = now - aware(login.seen_at) >= lifetime / TOUCH
-        if is_due:
-            session.execute(update(LoginRow).where(LoginRow.id == login.id).values(seen_at=now))  # unless it just ended
         return Use(account_of(account, login.sid), is_due)
 
     def of(self, account: Account) -> list[Login]:
@@ -178,6 +184,7 @@ class Logins:
         return self._tell(self._database().run(end))
 
     def _tell(self, ended: list[str]) -> int:
+        """Have the sockets of each login closed; return how many there are."""
         for sid in ended:
             self._on_end(sid)
         return len(ended)
@@ -218,7 +225,8 @@ class Logins:
 def _insert(session: Session, row: LoginRow, proof: str) -> list[str]:
     """Return the `sid` of each login that ended for it.
 
-    The account is locked meanwhile, so that a change of the password comes before this and is seen, or ends this."""
+    The account is locked meanwhile, so that a change of the password comes before this and is seen, or ends this.
+    """
     stored = session.scalar(select(AccountRow.password_hash).where(AccountRow.id == row.account).with_for_update())
     if proof and stored != proof:
         raise WrongLogin

@@ -1,12 +1,13 @@
 """Logins: how long they last, and how they are ended from here."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import ORMExecuteState, Session
 
 from chat.database import Database
 from chat.errors import DatabaseUnavailable
@@ -116,6 +117,35 @@ def test_use_is_written_down_at_most_every_tenth_of_the_lifetime(logins: Logins,
 
     assert noted == [False, True, False, True]
     assert seen == [timedelta(seconds=seconds) for seconds in (0, 100, 100, 200)]
+
+
+class FullDisk:
+    """A database in which nothing can be changed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def run(self, work: Callable[[Session], object]) -> object:
+        def checked(session: Session) -> object:
+            event.listen(session, "do_orm_execute", refuse_changes)
+            return work(session)
+
+        return self._database.run(checked)
+
+
+def refuse_changes(state: ORMExecuteState) -> None:
+    if not state.is_select:
+        raise DatabaseUnavailable
+
+
+def test_who_is_logged_in_stays_so_while_nothing_can_be_written_down(
+    logins: Logins, ann: Account, database: Database, clock: TurnedClock, ended: list[str]
+) -> None:
+    account, _ = logins.start(ann, AGENT, remember=False)
+    clock.advance(SESSION / 2)
+
+    assert make_logins(FullDisk(database), clock, ended).find(account.sid) == (account, False)
+    assert logins.find(account.sid) == (account, True)
 
 
 def test_the_list_has_the_one_used_last_first_and_nobody_else_s(

@@ -20,7 +20,7 @@ from web.accounts import Account, Accounts, NameTaken, WrongLogin
 from web.device import describe
 from web.logins import Logins
 from web.passwords import MAX_LENGTH, MIN_LENGTH, WeakPassword
-from web.routes.login import NO_PASSWORD, Sessions, explain_busy, retry_later, weakness
+from web.routes.login import IMPOSSIBLE_NAME, NO_PASSWORD, Sessions, explain_busy, retry_later, weakness
 from web.slowdown import network
 
 NO_NEW_PASSWORD: Final = "Enter a new password."  # noqa: S105 -- a sentence about one
@@ -163,7 +163,7 @@ def _explain_name(form: DisplayNameForm, exc: ChatError) -> int:
             form.display_name.errors.append(NAME_TAKEN)
             return 409
         case InvalidUser():
-            form.display_name.errors.append(f"Nobody can be called that: it {exc.why}.")
+            form.display_name.errors.append(IMPOSSIBLE_NAME.format(exc.why))
             return 400
     return explain_busy(form, exc)
 

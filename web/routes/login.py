@@ -39,6 +39,7 @@ RETRY_AFTER: Final = 5  # seconds; a full queue of hashes is worked off in less 
 NO_NAME: Final = "Enter your user name."
 NO_PASSWORD: Final = "Enter your password."  # noqa: S105 -- a sentence about one
 WRONG_LOGIN: Final = "There is no account with this name and this password. Check both and try again."
+IMPOSSIBLE_NAME: Final = "Nobody can be called that: it {}."
 NAME_TAKEN: Final = "This name is taken. Choose another one, or log in if it is yours."
 WRONG_LENGTH: Final = f"Choose a password of at least {MIN_LENGTH} characters, and at most {MAX_LENGTH}."
 BUSY: Final = "Too many people are logging in at this moment. Nothing was changed; try again in a few seconds."
@@ -177,7 +178,7 @@ def _explain(form: AccountForm, exc: ChatError) -> int:
             form.username.errors.append(NAME_TAKEN)
             return 409
         case InvalidUser():
-            form.username.errors.append(f"Nobody can be called that: it {exc.why}.")
+            form.username.errors.append(IMPOSSIBLE_NAME.format(exc.why))
             return 400
         case WeakPassword():
             form.password.errors.append(weakness(exc))

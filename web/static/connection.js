@@ -1,8 +1,8 @@
 // One channel's WebSocket, kept open: every try asks for a fresh token, because each is good for one handshake only.
 //
 // States, told through `onState`: {name: "connecting", isAgain}, {name: "online"}, {name: "waiting", until} (ms, as
-// performance.now(), which no clock that is set disturbs),
-// {name: "ended", code, text} with code "logged_out", "no_channel" or "refused".  Only `open` leaves "ended".
+// performance.now(), which no clock that is set disturbs), {name: "ended", code, text} with code "logged_out", "no_channel"
+// or "refused".  Only `open` leaves "ended".
 
 import { askedFor, backoff, obey } from "./backoff.js";
 

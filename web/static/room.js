@@ -70,6 +70,7 @@ export class Room {
   close() {
     this.isOpen = this.isUnread = false;
     this.#connection.close();
+    this.crowd.reset([], 0); // who is here now is not known any more
     this.outbox.hold();
   }
 

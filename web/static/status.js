@@ -11,7 +11,7 @@ export class Status {
   constructor({ login, onHurry, onCreate }) {
     Object.assign(this, { login, state: null });
     byId("retry").addEventListener("click", () => {
-      byId("text").focus(); // the button is about to go
+      byId("title").focus(); // the button is about to go; the field would raise a phone's keyboard
       return this.state.code === "no_channel" ? onCreate() : onHurry();
     });
     addEventListener("offline", () => this.state && this.show(this.state));
@@ -37,7 +37,7 @@ export class Status {
     byId("log-in").hidden = !(code === "logged_out" && this.login);
     byId("log-in").href = this.login + location.hash; // it survives the form and the redirect, and so leads back here
     const text = name === "waiting" || isAgain ? "Connect now" : OFFERS[code];
-    if (!text && document.activeElement === byId("retry")) byId("text").focus();
+    if (!text && document.activeElement === byId("retry")) byId("title").focus();
     byId("retry").hidden = !text;
     byId("retry").textContent = text ?? "";
   }

@@ -4,10 +4,10 @@
 import { codePoint } from "./channel-name.js";
 import { make } from "./dom.js";
 
-// An address ends before punctuation that belongs to the sentence.  ASCII only: what looks like another site is not linked.
-const ADDRESS = /\bhttps?:\/\/[\x21-\x7e]*[\w#$%&*+/=@\\^`|~([{-]/giu;
-const OVERRIDE = /[\u202d\u202e]/gu; // left-to-right and right-to-left override: they serve only to deceive
-const PARTS = new RegExp(`${ADDRESS.source}|${OVERRIDE.source}`, "giu");
+// An address ends before punctuation that belongs to the sentence.  No flag i: with u, it takes \u017f for an s.
+const ADDRESS = /\b[Hh][Tt][Tt][Pp][Ss]?:\/\/\S*[\p{L}\p{N}\p{S}/#%&*@_-]/u;
+const OVERRIDE = /[\u202d\u202e]/u; // left-to-right and right-to-left override: they serve only to deceive
+const PARTS = new RegExp(`${ADDRESS.source}|${OVERRIDE.source}`, "gu");
 
 export function richText(text) {
   const nodes = [];
@@ -19,9 +19,9 @@ export function richText(text) {
   return [...nodes, text.slice(end)];
 }
 
+/** Not where the host is not what it looks like: in letters of other scripts, or behind a user, as in bank.example@evil.example. */
 function link(address) {
-  // With a user before it, a host is easily overlooked: https://bank.example@evil.example
-  if (!URL.canParse(address) || new URL(address).username) return address;
+  if (/[^\x21-\x7e]/.test(address) || !URL.canParse(address) || new URL(address).username) return address;
   return make("a", { href: address, dir: "ltr", target: "_blank", rel: "noopener noreferrer nofollow" }, address);
 }
 

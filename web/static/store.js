@@ -1,7 +1,7 @@
 // What this tab remembers over a reload or a new login: drafts, and which channels were open.  It ends with the tab,
 // and when one logs out, so that the next person at a shared computer finds nothing.
 
-const key = (user, name) => `chat:${user}:${name}`;
+const key = (user, name) => `chat:${encodeURIComponent(user)}:${name}`; // one user's name may begin another's
 
 export class Store {
   #kept = new Map(); // as long as the page lives, also where the browser keeps nothing

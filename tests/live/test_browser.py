@@ -114,29 +114,6 @@ def test_an_address_becomes_a_link_that_gives_nothing_away(ann: Visitor) -> None
     expect(links.first).to_have_attribute("rel", "noopener noreferrer nofollow")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "www.example.org",
-        "http://\u0430pple.example",
-        "http://ex\u0430mple.org",
-        "http://\u017fite.example",
-        "http://example.org\U0001f600",
-        "https://bank.example@evil.example/",
-        "https://",
-        "https://[",
-        "javascript:alert(1)//https:/",
-    ],
-)
-def test_what_may_be_another_address_than_it_looks_is_text(ann: Visitor, text: str) -> None:
-    ann.create("garden")
-
-    ann.say(text)
-
-    expect(ann.log.locator(".text")).to_have_text(text)
-    expect(ann.log.locator("a")).to_have_count(0)
-
-
 def test_what_would_reverse_the_writing_is_shown(ann: Visitor) -> None:
     ann.create("garden")
 

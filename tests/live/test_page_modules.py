@@ -71,3 +71,27 @@ def test_a_command_that_is_incomplete_or_another_chat_s_is_not_said_aloud(page: 
 @pytest.mark.parametrize("name", ["bob", "bob smith", 'a "b"', "back\\slash", "\u0645\u064a\u0631\u0627"])
 def test_a_whisper_that_is_begun_for_somebody_reaches_exactly_them(page: Page, name: str) -> None:
     assert call(page, "command", "m.parse(m.whisperTo(a) + 'psst')", name) == {"text": "psst", "to": name}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "www.example.org",
+        "http://\u0430pple.example",
+        "http://ex\u0430mple.org",
+        "http://\u017fite.example",
+        "http://example.org\U0001f600",
+        "https://bank.example@evil.example/",
+        "https://",
+        "https://[",
+        "javascript:alert(1)//https:/",
+    ],
+)
+def test_what_may_be_another_address_than_it_looks_is_text(page: Page, text: str) -> None:
+    assert call(page, "rich-text", "m.richText(a).map((node) => node.outerHTML ?? node).join('')", text) == text
+
+
+def test_an_address_is_a_link_in_its_text(page: Page) -> None:
+    found = call(page, "rich-text", "m.richText(a).map((node) => node.tagName ?? node)", "see http://a.example, too")
+
+    assert found == ["see ", "A", ", too"]

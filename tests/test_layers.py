@@ -49,12 +49,18 @@ LAYERS = """
     web.accounts
     web.logins
     web.host
+    web.door
+    web.shortcut
     web.routes web.routes.api web.routes.login web.routes.page web.routes.health
     web.routes.account
     web.routes.channels web.routes.tokens web.routes.socket
     web.extension
     web
     web.app
+
+    bench bench.peers.flask_socketio_app bench.peers.parked bench.peers.socketify_app bench.peers.websockets_app
+    bench.site
+    bench.site.conf
 """
 
 HEIGHT = {name: height for height, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}
@@ -64,7 +70,12 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-FILES = {name_of(path): path for top in ("chat", "web") for path in sorted((ROOT / top).rglob("*.py"))}
+FILES = {
+    name_of(path): path
+    for top in ("chat", "web", "bench")
+    for path in sorted((ROOT / top).rglob("*.py"))
+    if ".env" not in path.parts
+}
 
 
 def imported(name: str) -> Iterator[str]:
@@ -112,7 +123,7 @@ def test_a_file_imports_only_files_below_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_what_is_imported_of_ours_exists_as_a_file(name: str) -> None:
-    strange = [found for found in imported(name) if found.split(".")[0] in ("chat", "web") and found not in FILES]
+    strange = [found for found in imported(name) if found.split(".")[0] in ("chat", "web", "bench") and found not in FILES]
 
     assert strange == []
 

@@ -26,8 +26,8 @@ def crowded(folder: Path, count: int, *args: str, **env: str) -> Iterator[tuple[
     """A server with `count` open sockets."""
     tokens = folder / "tokens"
     minting = {"MINT_COUNT": str(count), "MINT_PATH": str(tokens), "CHAT_TOKEN_DEADLINE": "60", **env}
-    config = ("-c", "tests/live/minting.conf.py")
-    with gunicorn(folder / "instance", *config, *args, app="tests.live.minting_app:app", **minting) as (server, where):
+    config = ("-c", "bench/site.conf.py")
+    with gunicorn(folder / "instance", *config, *args, app="bench.site:app", **minting) as (server, where):
         until(tokens.exists, "tokens", detail=lambda: server.log)
         crowd = Crowd(where.replace("http", "ws") + "/chat/ws", tokens.read_text().split())
         try:

@@ -1,13 +1,14 @@
 # make run     serve on http://127.0.0.1:8000
 # make test    everything that tests
 # make lint    ruff and mypy
+# make bench   beside its peers, half an hour; QUICK=1: two minutes; ARGS="--only latency": see python -m bench --help
 # make screenshots    the pictures in docs/img
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint screenshots programs clean
+.PHONY: run test lint bench screenshots programs bench-programs clean
 
 run: $(VENV)/run
 	$(BIN)/gunicorn wsgi:app
@@ -19,6 +20,9 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: $(VENV)/run bench-programs
+	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 screenshots: $(VENV)/dev programs
 	$(BIN)/python -m tests.live.gallery
@@ -36,14 +40,26 @@ $(VENV)/dev: requirements.txt requirements-dev.txt $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/run
 
+define install
+if [ -n "$$wanted" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	apt-get update -qq && apt-get install -y -qq $$wanted >/dev/null; \
+fi
+endef
+
 # Tests drive Debian's Chromium and PostgreSQL; elsewhere they say what to install.
 programs:
 	@wanted=; \
 	command -v chromium >/dev/null || wanted="chromium fonts-noto-color-emoji"; \
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
-	if [ -n "$$wanted" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq $$wanted >/dev/null; \
-	fi
+	$(install)
+
+# The load is written in C, ws is Node's, socketify wants libuv; what is missing elsewhere, the benchmark says.
+bench-programs:
+	@wanted=; \
+	command -v cc >/dev/null || wanted="gcc libc6-dev"; \
+	command -v npm >/dev/null || wanted="$$wanted nodejs npm"; \
+	{ ldconfig -p || /sbin/ldconfig -p; } 2>/dev/null | grep -q 'libuv\.so\.1' || wanted="$$wanted libuv1"; \
+	$(install)
 
 # axe-core, for the accessibility tests; without it they fail, and the others run.
 node_modules/.package-lock.json: package.json package-lock.json
@@ -51,4 +67,4 @@ node_modules/.package-lock.json: package.json package-lock.json
 		else echo "The accessibility tests want axe-core: install npm (apt-get install npm), and run make test again."; fi
 
 clean:
-	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) node_modules bench/.env .mypy_cache .ruff_cache .pytest_cache

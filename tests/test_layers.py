@@ -59,8 +59,13 @@ LAYERS = """
     web.app
 
     bench bench.peers.flask_socketio_app bench.peers.parked bench.peers.socketify_app bench.peers.websockets_app
-    bench.site
-    bench.site.conf
+    bench.site bench.machine bench.picture
+    bench.site.conf bench.load
+    bench.install bench.scenarios bench.goals bench.results
+    bench.servers bench.report
+    bench.running
+    bench.measure
+    bench.__main__
 """
 
 HEIGHT = {name: height for height, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}

@@ -1,0 +1,120 @@
+"""A running server: started on a core of its own, asked until it answers, and stopped.
+
+It is fresh for every sample, so that none inherits the memory or the members of the one before.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.servers import Server
+
+PATIENCE: Final = 60.0
+"""Seconds to start in, tokens included, and to end in."""
+
+
+class ServerFailed(Exception):
+    """A server ended, or did not answer; the text is the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that answers."""
+
+    server: Server
+    pid: int
+    port: int
+    headers: Path | None
+    """For wsload: one client's header a line."""
+
+    def options(self) -> list[str]:
+        """What to tell wsload of it."""
+        found = ["--port", str(self.port), "--pid", str(self.pid), "--path", self.server.path, "--label", self.server.name]
+        found += ["--protocol", self.server.protocol] if self.server.protocol else []
+        return found + (["--headers", str(self.headers)] if self.headers else [])
+
+
+@contextmanager
+def running(
+    server: Server, folder: Path, *, core: int, members: int, channels: int = 1, settings: Mapping[str, str]
+) -> Iterator[Running]:
+    """Start it on that core, with its files in `folder`, an empty one; yield it once it answers, and stop it.  Blocks.
+
+    Raises: ServerFailed.
+    """
+    port, tokens, log = _free_port(), folder / "tokens", folder / "log"
+    if server.header and not server.mints:
+        tokens.write_text("\n".join(secrets.token_hex(32) for _ in range(members)))
+    env = {**_environ(), **server.env, **settings, "TOKENS": str(tokens)}
+    if server.mints:
+        minting = {"MINT_COUNT": str(members), "MINT_PATH": str(tokens), "MINT_CHANNELS": str(channels)}
+        env |= {**minting, "CHAT_INSTANCE": str(folder / "instance")}
+    command = ["taskset", "-c", str(core), *(part.format(port=port) for part in server.command)]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=server.folder, env=env, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        _wait(process, lambda: _listens(port) and (tokens.exists() or not server.header), server, log)
+        yield Running(server, process.pid, port, _headers(server, folder, tokens))
+        if process.poll() is not None:
+            raise ServerFailed(f"{server.name} ended meanwhile: {_end(log)}")
+    finally:
+        _stop(process)
+
+
+def _environ() -> dict[str, str]:
+    """Without settings of whoever measures."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("CHAT_", "GUNICORN_", "FLASK_"))}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _headers(server: Server, folder: Path, tokens: Path) -> Path | None:
+    if not server.header:
+        return None
+    path = folder / "headers"
+    path.write_text("".join(server.header.format(token) + "\n" for token in tokens.read_text().split()))
+    return path
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait(process: "subprocess.Popen[bytes]", ready: Callable[[], bool], server: Server, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not ready():
+        if process.poll() is not None:
+            raise ServerFailed(f"{server.name} ended at its start: {_end(log)}")
+        if time.monotonic() > deadline:
+            raise ServerFailed(f"{server.name} does not answer after {PATIENCE:.0f} s: {_end(log)}")
+        time.sleep(0.02)
+
+
+def _end(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,185 @@
+"""The scenarios: what is measured, of whom, and for how long.  A table, which the goals are stated about."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Final
+
+from bench.load import Sample
+
+OURS: Final = ("ours-plain", "ours-v1")
+PEERS: Final = ("socketify", "ws", "websockets", "flask-socketio")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One row: these servers, one after the other, with this load."""
+
+    name: str
+    """Rows that differ in numbers alone share it."""
+    mode: str
+    """wsload's: fanout, latency, connect."""
+    n: int
+    """Members; all of one channel where `channels` does not say otherwise."""
+    servers: tuple[str, ...]
+    quick: tuple[str, ...] = ()
+    """Those of which a goal needs a figure; the next two are for them."""
+    quick_n: int | None = None
+    quick_seconds: float = 1.0
+    size: int = 64
+    """Bytes of a message's text."""
+    senders: int = 1
+    window: int = 1
+    """Messages that each sender has in flight."""
+    rate: int = 20
+    """Messages a second, with mode latency."""
+    channels: int = 1
+    stalled: int = 0
+    """Members that never read."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """The server's environment beside its own."""
+    warmup: float = 1.0
+    seconds: float = 3.0
+
+    def sample(self, server: str, number: int) -> Sample:
+        """Return the sample of that server in round `number`, without figures yet."""
+        return Sample(
+            scenario=self.name,
+            server=server,
+            round=number,
+            mode=self.mode,
+            n=self.n,
+            size=self.size,
+            senders=self.senders,
+            window=self.window,
+        )
+
+    def options(self, protocol: str) -> list[str]:
+        """What to tell wsload of it."""
+        found = ["--mode", self.mode, "--n", str(self.n), "--size", str(self.size), "--rate", str(self.rate)]
+        found += ["--senders", str(self.senders), "--window", str(self.window)]
+        found += ["--dur", str(self.seconds), "--warmup", str(self.warmup)]
+        if self.channels > 1:
+            found += ["--channels", str(self.channels), "--rotate"]
+        if protocol == "chatv1":
+            found += ["--channel", "room%d" if self.channels > 1 else "lobby"]
+        return found + (["--stalled", str(self.stalled)] if self.stalled else [])
+
+    def without(self, missing: Collection[str]) -> "Scenario":
+        """Return it for the other servers alone."""
+        return replace(self, servers=tuple(name for name in self.servers if name not in missing))
+
+    def takes(self) -> float:
+        """Estimate the seconds for one server, its start and end included."""
+        window = 3.0 if self.mode == "connect" else self.warmup + self.seconds
+        return 2.5 + self.n / 2500 + window
+
+
+def _fanout(n: int, senders: int, window: int, *others: str, quick: Sequence[str] = (), size: int = 64) -> Scenario:
+    return Scenario(
+        name="fanout",
+        mode="fanout",
+        n=n,
+        senders=senders,
+        window=window,
+        size=size,
+        servers=(*OURS, *others),
+        quick=tuple(quick),
+    )
+
+
+# So much a second fills what the kernel holds of one socket (2.6 MB), and then our `write_buf`, within the run.
+_READERS: Final = Scenario(
+    name="unstalled",
+    mode="latency",
+    n=1000,
+    size=16_384,
+    settings={"CHAT_MAX_MESSAGE": "16384"},
+    rate=30,
+    warmup=3.0,
+    seconds=8.0,
+    quick_seconds=8.0,
+    servers=("ours-plain",),
+    quick=("ours-plain",),
+)
+
+SCENARIOS: Final[Sequence[Scenario]] = (
+    _fanout(10, 1, 1),
+    _fanout(100, 1, 1),
+    _fanout(1000, 1, 1, "socketify", "ws", "parked", "ceiling", quick=("ours-plain", "ws", "parked")),
+    _fanout(10_000, 1, 1),
+    _fanout(10, 4, 8, *PEERS, quick=("ours-plain",)),
+    _fanout(100, 4, 8, *PEERS),
+    _fanout(1000, 4, 8, *PEERS, "parked", "ceiling", quick=(*OURS, "socketify", "ws", "flask-socketio")),
+    _fanout(10_000, 4, 8, "socketify", "ws", quick=("ours-plain",)),
+    _fanout(10, 64, 8),
+    _fanout(100, 64, 8),
+    _fanout(1000, 64, 8),
+    _fanout(10_000, 64, 8),
+    _fanout(1000, 4, 8, size=1024),
+    _fanout(1000, 4, 8, "socketify", size=4096),
+    Scenario(
+        name="channels",
+        mode="fanout",
+        n=10_000,
+        channels=1000,
+        senders=4,
+        window=8,
+        servers=OURS,
+        quick=("ours-plain",),
+    ),
+    Scenario(
+        name="flood",
+        mode="fanout",
+        n=64,
+        senders=64,
+        window=256,  # half a second's worth, so who is behind by one turn is no sign in a long window
+        seconds=10.0,
+        quick_seconds=5.0,
+        servers=OURS,
+        quick=("ours-plain",),
+    ),
+    Scenario(name="latency", mode="latency", n=100, servers=OURS),
+    Scenario(
+        name="latency",
+        mode="latency",
+        n=1000,
+        servers=(*OURS, "socketify", "ws", "flask-socketio"),
+        quick=("ours-plain", "socketify", "ws"),
+    ),
+    Scenario(name="latency", mode="latency", n=10_000, servers=OURS),
+    _READERS,
+    replace(_READERS, name="stalled", stalled=1),
+    Scenario(
+        name="handshakes",
+        mode="connect",
+        n=5000,
+        quick_n=2000,
+        servers=(*OURS, "ours-fast", "flask-socketio", "ws"),
+        quick=(*OURS, "ours-fast", "flask-socketio"),
+    ),
+    Scenario(
+        name="memory",
+        mode="connect",
+        n=10_000,
+        servers=(*OURS, "socketify", "ws"),
+        quick=("ours-plain", "ws"),
+    ),
+)
+
+
+def chosen(patterns: Sequence[str], *, quick: bool) -> list[Scenario]:
+    """Return the rows whose name is like one of `patterns`, or all; for a quick run shorter, and only what a goal needs.
+
+    Raises: ValueError, naming a pattern like which there is no name.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(row.name, pattern) for row in SCENARIOS):
+            names = ", ".join(dict.fromkeys(row.name for row in SCENARIOS))
+            raise ValueError(f"there is no scenario {pattern!r}; there are {names}")
+    rows = [row for row in SCENARIOS if not patterns or any(fnmatchcase(row.name, pattern) for pattern in patterns)]
+    return [_hurried(row) for row in rows if row.quick] if quick else rows
+
+
+def _hurried(row: Scenario) -> Scenario:
+    return replace(row, servers=row.quick, n=row.quick_n or row.n, seconds=row.quick_seconds, warmup=0.5)

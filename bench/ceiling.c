@@ -25,7 +25,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { FRAME_ROOM = (1 << 16) + 16, READ_ROOM = 1 << 17, OUTBOX_ROOM = 1 << 24 };
+enum { FRAME_ROOM = (1 << 16) + 16, READ_ROOM = 1 << 17, OUTBOX_ROOM = 1 << 22 };
 
 struct buffer {
     uint8_t *bytes;

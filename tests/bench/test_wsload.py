@@ -1,0 +1,115 @@
+"""The load generator, against the smallest server that there is: what it counts, and what it refuses."""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from websockets.sync.client import connect
+
+from bench.load import build
+from bench.running import Running, running
+from bench.servers import SERVERS
+
+N = 20
+QUICK = ("--n", str(N), "--warmup", "0.1", "--dur", "0.2")
+
+
+@pytest.fixture(scope="module")
+def ceiling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    server, folder = SERVERS["ceiling"], tmp_path_factory.mktemp("ceiling")
+    server.install()
+    with running(server, folder, core=min(os.sched_getaffinity(0)), members=N, settings={}) as it:
+        yield it
+
+
+def wsload(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([build("wsload"), *options], capture_output=True, text=True, timeout=30, check=False)
+
+
+def measured(server: Running, *options: str) -> dict[str, float]:
+    figures: dict[str, float] = json.loads(wsload(*server.options(), *QUICK, *options).stdout)
+    return figures
+
+
+def clean(figures: dict[str, float]) -> bool:
+    return figures["opened"] == N and [figures[key] for key in ("failed", "lost", "died", "bad")] == [0, 0, 0, 0]
+
+
+def test_what_senders_keep_in_flight_is_all_delivered(ceiling: Running) -> None:
+    got = measured(ceiling, "--senders", "2", "--window", "3", "--size", "5000")
+
+    assert clean(got)
+    assert got["delivered_s"] > N
+    assert 0 < got["sender_min"] <= got["sender_max"]
+    assert 0 < got["echo_p50_ms"] <= got["echo_p99_ms"]
+
+
+def test_in_turn_every_client_sends_as_often_as_the_others(ceiling: Running) -> None:
+    got = measured(ceiling, "--rotate", "--senders", "2", "--window", "3")
+
+    assert clean(got)
+    assert 0 < got["sender_max"] - 6 <= got["sender_min"] <= got["sender_max"]
+
+
+def test_latency_has_a_sample_for_each_member_and_message(ceiling: Running) -> None:
+    got = measured(ceiling, "--mode", "latency", "--rate", "50")
+
+    assert clean(got)
+    assert N * 10 <= got["samples"] <= N * 15  # of 10; those of the 5 before may come late
+    assert 0 < got["p50_ms"] <= got["p99_ms"] <= got["max_ms"]
+
+
+def test_who_never_reads_is_missed_by_nobody_and_seen_to_be_dropped(ceiling: Running) -> None:
+    got = measured(ceiling, "--stalled", "2", "--size", "60000", "--dur", "0.8")
+
+    assert clean(got)
+    assert got["stalled_closed"] == 2
+
+
+def test_without_the_servers_process_nothing_is_said_of_it(ceiling: Running) -> None:
+    port = str(ceiling.port)
+    fanout, rest = (
+        json.loads(wsload("--port", port, *QUICK, *more).stdout) for more in ((), ("--mode", "connect", "--idle", "0"))
+    )
+
+    assert [fanout[key] for key in ("conn_srv_cpu", "conn_other_cpu", "srv_cpu", "other_cpu")] == [None] * 4
+    assert [rest[key] for key in ("rss0_kb", "rss1_kb", "rss_per_conn_kb", "idle_cpu")] == [None] * 4
+    assert rest["still_open"] == N
+
+
+def test_where_nobody_listens_all_clients_have_failed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    got = json.loads(wsload("--port", port, *QUICK).stdout)
+
+    assert (got["opened"], got["failed"], got["died"], got["delivered_s"]) == (0, N, N, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--n", "ten"), '--n: "ten" is no number'),
+        (("--mode", "storm"), "--mode: fanout, latency or connect"),
+        (("--host", "192.0.2.1"), "--host: only addresses in 127.0.0.0/8"),
+        (("--size", "70000"), "--size: 1 to 65536"),
+        (("--n", "10", "--stalled", "10"), "--stalled: fewer than --n, and not with --mode connect"),
+        (("--n", "10", "--channels", "11"), "--channels: 1 to the clients that read"),
+        (("--mode", "latency", "--rotate"), "--rotate: only with --mode fanout"),
+        (("more",), '"more" is no option; see --help'),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: tuple[str, ...], reason: str) -> None:
+    refused = wsload(*options)
+
+    assert (refused.returncode, refused.stderr) == (1, f"wsload: {reason}\n")
+
+
+def test_the_ceiling_repeats_texts_of_every_length_to_everybody(ceiling: Running) -> None:
+    address = f"ws://127.0.0.1:{ceiling.port}/anything"
+    with connect(address) as one, connect(address) as other:
+        for length in (0, 1, 125, 126, 65535):
+            one.send("x" * length)
+            assert one.recv(timeout=5) == other.recv(timeout=5) == "x" * length

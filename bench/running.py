@@ -71,7 +71,8 @@ def running(
 
 def _environ() -> dict[str, str]:
     """Without settings of whoever measures."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("CHAT_", "GUNICORN_", "FLASK_"))}
+    theirs = ("CHAT_", "GUNICORN_", "FLASK_", "WEB_CONCURRENCY")
+    return {key: value for key, value in os.environ.items() if not key.startswith(theirs)}
 
 
 def _free_port() -> int:

@@ -40,6 +40,7 @@ class Scenario:
     """The server's environment beside its own."""
     warmup: float = 1.0
     seconds: float = 3.0
+    """The window; with mode connect the rest before memory is read."""
 
     def sample(self, server: str, number: int) -> Sample:
         """Return the sample of that server in round `number`, without figures yet."""
@@ -58,7 +59,7 @@ class Scenario:
         """What to tell wsload of it."""
         found = ["--mode", self.mode, "--n", str(self.n), "--size", str(self.size), "--rate", str(self.rate)]
         found += ["--senders", str(self.senders), "--window", str(self.window)]
-        found += ["--dur", str(self.seconds), "--warmup", str(self.warmup)]
+        found += ["--warmup", str(self.warmup), "--idle" if self.mode == "connect" else "--dur", str(self.seconds)]
         if self.channels > 1:
             found += ["--channels", str(self.channels), "--rotate"]
         if protocol == "chatv1":
@@ -71,8 +72,7 @@ class Scenario:
 
     def takes(self) -> float:
         """Estimate the seconds for one server, its start and end included."""
-        window = 3.0 if self.mode == "connect" else self.warmup + self.seconds
-        return 2.5 + self.n / 2500 + window
+        return 1.5 + self.n / 1000 + self.warmup + self.seconds
 
 
 def _fanout(n: int, senders: int, window: int, *others: str, quick: Sequence[str] = (), size: int = 64) -> Scenario:
@@ -154,6 +154,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
         name="handshakes",
         mode="connect",
         n=5000,
+        seconds=0.5,
         quick_n=2000,
         servers=(*OURS, "ours-fast", "flask-socketio", "ws"),
         quick=(*OURS, "ours-fast", "flask-socketio"),
@@ -162,6 +163,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
         name="memory",
         mode="connect",
         n=10_000,
+        seconds=2.0,
         servers=(*OURS, "socketify", "ws"),
         quick=("ours-plain", "ws"),
     ),

@@ -1,6 +1,9 @@
 """`python -m bench` on stored results."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from bench.__main__ import main
 from bench.load import Sample
+from bench.machine import TOP
 from bench.results import Plan, Results
 from tests.bench.samples import sample
 
@@ -109,6 +113,15 @@ def test_the_first_line_has_facts_and_plan_and_each_other_one_is_a_sample(tmp_pa
 
     assert first["scenarios"] == ["flood"]
     assert (second["server"], second["delivered_s"]) == ("ours-plain", 5e6)
+
+
+def test_one_core_is_not_enough(tmp_path: Path) -> None:
+    core = str(min(os.sched_getaffinity(0)))
+    command = ["taskset", "-c", core, sys.executable, "-m", "bench", "--results", str(tmp_path / "results.jsonl")]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=20, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: two cores are wanted, one for the server and one for the load")
 
 
 def test_an_unknown_scenario_is_refused_with_those_there_are() -> None:

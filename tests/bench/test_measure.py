@@ -44,3 +44,7 @@ def test_what_failed_otherwise_is_not_tried_again() -> None:
 
 def test_a_pattern_chooses_scenarios() -> None:
     assert {row.name for row in chosen(["*stalled", "flood"], quick=False)} == {"stalled", "unstalled", "flood"}
+
+
+def test_a_scenario_goes_on_without_servers_that_are_missing() -> None:
+    assert ROW.without({"ws"}).servers == ("ours-plain",)

@@ -33,7 +33,7 @@ struct buffer {
 };
 
 struct member {
-    int fd, open, waiting, gone; /* open: has shaken hands; waiting: until it can be written to; gone: freed at the turn's end */
+    int fd, open, waiting, gone; /* has shaken hands; until it can be written to; to be freed when the turn ends */
     struct buffer in, outbox;
 };
 

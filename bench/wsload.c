@@ -11,7 +11,7 @@
  * connect   Nobody says anything: handshakes per second, memory per connection, CPU at rest.
  *
  * A message is "#client:number:nanoseconds#" and letters up to --size.  All clocks are this program's own.  `lost` is what
- * should have come and did not within 10 s: each message is due at every client of its channel that is open when it is said.
+ * should have come and did not within 10 s: a message is due at every client of its channel that is open when it is said.
  *
  * The figures in `*_cpu` are cores (1.00 is one core kept busy): of the server's tree of processes, of this program, and of
  * all others on the machine (time stolen by a hypervisor included).  Without --pid what concerns the server is null. */
@@ -168,7 +168,7 @@ static char *filled_in(const char *pattern, int number) {
 
 struct usage {
     double server, own, all; /* CPU seconds */
-    u64 at;
+    u64 at;                  /* nanoseconds */
 };
 
 static double ticks(unsigned long count) {
@@ -232,7 +232,8 @@ static double server_cpu(void) {
 static double machine_cpu(void) {
     unsigned long v[8] = {0};
     FILE *file = fopen("/proc/stat", "r");
-    if (!file || fscanf(file, "cpu %lu %lu %lu %lu %lu %lu %lu %lu", v, v + 1, v + 2, v + 3, v + 4, v + 5, v + 6, v + 7) < 8)
+    const char *form = "cpu %lu %lu %lu %lu %lu %lu %lu %lu";
+    if (!file || fscanf(file, form, v, v + 1, v + 2, v + 3, v + 4, v + 5, v + 6, v + 7) < 8)
         fail("/proc/stat");
     fclose(file);
     return ticks(v[0] + v[1] + v[2] + v[5] + v[6] + v[7]);
@@ -246,7 +247,7 @@ static struct usage usage_now(void) {
     return (struct usage){pid ? server_cpu() : 0, user + system, machine_cpu(), now_ns()};
 }
 
-/* In cores, from `start` to `end`. */
+/* In cores, from `start` to `end`; `at` is the time between. */
 static struct usage cores(struct usage start, struct usage end) {
     double elapsed = (double)(end.at - start.at) / 1e9;
     return (struct usage){(end.server - start.server) / elapsed, (end.own - start.own) / elapsed,
@@ -568,7 +569,8 @@ static void on_readable(struct client *c) {
         if (got < 0 && errno == EAGAIN)
             return;
         if (verbose)
-            fprintf(stderr, "wsload: client %d: ended in state %d: %s\n", c->index, c->state, got ? strerror(errno) : "EOF");
+            fprintf(stderr, "wsload: client %d: ended in state %d: %s\n", c->index, c->state,
+                    got ? strerror(errno) : "EOF");
         bury(c);
         return;
     }
@@ -689,8 +691,8 @@ static void connect_all(void) {
         seen = frames;
     } while (seconds_since(last) < SILENCE && seconds_since(start) < settle);
 
-    printf("{\"label\":\"%s\",\"mode\":\"%s\",\"n\":%d,\"opened\":%d,\"failed\":%d,\"handshakes_s\":%.0f,\"conn_s\":%.3f", label,
-           mode, clients, opened, failed, opened / elapsed, elapsed);
+    printf("{\"label\":\"%s\",\"mode\":\"%s\",\"n\":%d,\"opened\":%d,\"failed\":%d,\"handshakes_s\":%.0f,\"conn_s\":%.3f",
+           label, mode, clients, opened, failed, opened / elapsed, elapsed);
     print_usage_of("conn_", used);
     printf(",\"settle_s\":%.2f,\"join_frames\":%" PRIu64, (double)(last - start) / 1e9, frames);
 }
@@ -751,10 +753,10 @@ static void measure_latency(void) {
     for (u64 i = 0; i < sample_count; i++)
         sum += samples[i];
     qsort(samples, sample_count, sizeof *samples, by_size);
-    printf(",\"rate\":%.1f,\"samples\":%" PRIu64 ",\"lost\":%" PRId64 ",\"mean_ms\":%.3f,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,"
-           "\"max_ms\":%.3f,\"died\":%d,\"bad\":%" PRIu64,
-           rate, sample_count, (int64_t)(expected - delivered), sample_count ? sum / (double)sample_count / 1e4 : -1, percentile(.5), percentile(.9), percentile(.99),
-           percentile(1), dead_count, bad_frames);
+    printf(",\"rate\":%.1f,\"samples\":%" PRIu64 ",\"lost\":%" PRId64 ",\"mean_ms\":%.3f,\"p50_ms\":%.3f,\"p90_ms\":%.3f,"
+           "\"p99_ms\":%.3f,\"max_ms\":%.3f,\"died\":%d,\"bad\":%" PRIu64,
+           rate, sample_count, (int64_t)(expected - delivered), sample_count ? sum / (double)sample_count / 1e4 : -1,
+           percentile(.5), percentile(.9), percentile(.99), percentile(1), dead_count, bad_frames);
     print_usage_of("", used);
     print_stalled();
 }
@@ -913,7 +915,8 @@ static void raise_limit(void) {
     if (had.rlim_max >= limit.rlim_max)
         limit.rlim_max = had.rlim_max;
     if (had.rlim_cur < limit.rlim_cur && setrlimit(RLIMIT_NOFILE, &limit))
-        refuse("%d clients need as many descriptors: raise `ulimit -Hn`, which is %lu", clients, (unsigned long)had.rlim_max);
+        refuse("%d clients need as many descriptors: raise `ulimit -Hn`, which is %lu", clients,
+               (unsigned long)had.rlim_max);
 }
 
 int main(int argc, char **argv) {

@@ -3,7 +3,10 @@
 It runs in the master, and again at every HUP, so it imports nothing of the application.
 """
 
+import logging
 import os
+
+logging.logThreads = False  # a greenlet's name says nothing, and making one up for each connection takes time
 
 worker_class = "web.websocket.worker.ChatWorker"
 workers = os.environ.get("CHAT_WORKERS") or os.environ.get("WEB_CONCURRENCY") or 1

@@ -22,6 +22,7 @@ from chat.errors import (
     ServerClosed,
     UserAlreadyConnected,
 )
+from web.websocket.refusal import Refusal
 
 # A class that is not named has the status of the nearest one above it.
 STATUS: Final[Mapping[type[ChatError], HTTPStatus]] = {
@@ -60,6 +61,11 @@ def status_of(error: ChatError) -> HTTPStatus:
 def answer(error: ChatError) -> Response:
     """What is sent for `error`."""
     return refusal(status_of(error), error.code, str(error), headers_of(error))
+
+
+def as_refusal(error: ChatError) -> Refusal:
+    """The same, for what answers without Flask."""
+    return Refusal(status_of(error), error.code, str(error), headers_of(error))
 
 
 def headers_of(error: ChatError) -> dict[str, str]:

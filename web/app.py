@@ -116,6 +116,8 @@ def _go_home() -> BaseResponse:
 
 
 def _harden(response: Response) -> Response:
+    if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+        return response  # a WebSocket's, which has headers of its own
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if response.mimetype != "text/html":
         return response

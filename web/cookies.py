@@ -9,12 +9,18 @@ configuration, while ours go by the request; and it holds a signed user id, whic
 out, while a token of ours is one login, that can be ended by itself.
 """
 
-from flask import Flask, Response, request
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, Response, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+
+from web.websocket.handshake import requested
 
 
 class SessionCookies(SecureCookieSessionInterface):
     """Flask's signed sessions, in a cookie that fits the request."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """None, which is nobody's session, for a handshake: it shows a token, and thousands may come at once."""
+        return None if requested(request.environ) else super().open_session(app, request)
 
     def get_cookie_name(self, app: Flask) -> str:  # noqa: ARG002 (Flask's signature)
         return _name("session")

@@ -33,6 +33,7 @@ from web.routes.page import add_page
 from web.routes.socket import add_socket
 from web.routes.tokens import add_tokens
 from web.settings import SettingError, Settings
+from web.shortcut import add_shortcut
 from web.throttle import Throttle
 from web.websocket import serving
 from web.websocket.deadline import at_most
@@ -125,6 +126,8 @@ class Chat:
         self._starting = RLock()
         app.extensions["chat"] = self
         app.register_blueprint(self._blueprint(), url_prefix=url_prefix)
+        if self.settings.fast_handshake:
+            add_shortcut(app, self, f"{url_prefix}/ws")
         self._exempt_from_csrf()
         app.cli.add_command(make_commands(lambda: configuration.database_url(self.settings), self.schemas))
         serving.register(self)

@@ -142,6 +142,8 @@ class Settings:
     """Missed events that are sent again at most."""
     reauthorize: float = _setting(_above_zero, 300.0)
     """Seconds after which `authorize` is asked again for an open socket."""
+    fast_handshake: bool = _setting(_flag, False)
+    """WebSockets come in ahead of Flask's dispatch: no before_request, session or after_request for them."""
     conf: ServerConf = field(default_factory=ServerConf)
     """One `CHAT_` setting for each field of ServerConf that a text can express."""
 

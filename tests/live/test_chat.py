@@ -173,8 +173,12 @@ def _enter_again(person: Person) -> bool:
     return True
 
 
-def test_tokens_stand_in_no_log(tmp_path: Path) -> None:
-    with gunicorn(tmp_path / "instance") as (server, where):
+EVERYTHING = '%(h)s "%(r)s" %(s)s %(q)s %(f)s %({authorization}i)s %({cookie}i)s %({raw_uri}e)s %({upgrade}o)s'
+
+
+@pytest.mark.parametrize("format", [(), ("--access-logformat", EVERYTHING)], ids=["usual", "everything"])
+def test_tokens_stand_in_no_log(tmp_path: Path, format: tuple[str, ...]) -> None:
+    with gunicorn(tmp_path / "instance", *format) as (server, where):
         place = Place(where)
         ann = newcomer(place, "ann")
         ann.create("lobby")
@@ -186,6 +190,8 @@ def test_tokens_stand_in_no_log(tmp_path: Path) -> None:
 
         assert refused == (401, "invalid_token")
         assert '/chat/ws?token=[redacted] HTTP/1.1" 101' in server.log
+        if format:
+            assert "/chat/ws?token=[redacted] websocket" in server.log, "what the format names is there"
         assert token not in server.log
         assert PASSWORD not in server.log
 

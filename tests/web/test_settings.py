@@ -42,6 +42,7 @@ KINDS = [
     ("CHAT_DRAIN_TIMEOUT", "1", 0.5, 1.0, 0.5, 4.0),
     ("CHAT_RESUME_LIMIT", "0", 5, 0, 5, 1000),
     ("CHAT_REAUTHORIZE", "60", 1, 60.0, 1.0, 300.0),
+    ("CHAT_FAST_HANDSHAKE", "yes", False, True, False, False),
 ]
 CONF_KINDS = [
     ("CHAT_READ_BUF", "1", 2, 1, 2, 8192),
@@ -166,6 +167,7 @@ WRONG: list[tuple[str, object]] = [
     ("CHAT_DRAIN_TIMEOUT", 0),
     ("CHAT_RESUME_LIMIT", "-1"),
     ("CHAT_REAUTHORIZE", "0"),
+    ("CHAT_FAST_HANDSHAKE", "perhaps"),
     ("CHAT_READ_BUF", "0"),
     ("CHAT_WRITE_BUF", "1 MiB"),
     ("CHAT_INBOX", "-1"),

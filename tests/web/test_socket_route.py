@@ -75,10 +75,10 @@ class House:
 MakeHouse = Callable[..., House]
 
 
-@pytest.fixture
-def make_house(make_host: MakeHost, serve: Serve, dial: Dial) -> MakeHouse:
+@pytest.fixture(params=[False, True], ids=["through-flask", "ahead-of-flask"])
+def make_house(request: pytest.FixtureRequest, make_host: MakeHost, serve: Serve, dial: Dial) -> MakeHouse:
     def make(**given: object) -> House:
-        app = make_host(**given)
+        app = make_host(FAST_HANDSHAKE=request.param, **given)
         app.extensions["chat"].server.create_channel("lobby")
         return House(app, serve(app), dial)
 
@@ -431,6 +431,7 @@ def test_a_client_that_has_gone_before_it_is_let_in_costs_no_place_and_no_name(m
     wait_until(lambda: house.counted == (1, 1))
 
 
+@pytest.mark.parametrize("make_house", [False], ids=["through-flask"], indirect=True)
 def test_a_response_that_the_host_replaces_costs_no_place_and_no_name(make_house: MakeHouse) -> None:
     def prepare(app: Flask) -> None:
         app.config["CHAT_DUPLICATE_USER"] = "reject"

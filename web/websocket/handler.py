@@ -25,15 +25,13 @@ from web.websocket.refusal import Refusal
 from web.websocket.socket import Socket
 from web.websocket.tls import GreenletSocket
 from web.websocket.tls_server import TlsMixin
-from web.websocket.upgrade import KEY, Terms, Upgrade
+from web.websocket.upgrade import KEY, SWITCHING, Terms, Upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import WSGIEnvironment
-
-_SWITCHING = "101 Switching Protocols"
 
 
 class WebSocketHandler(HttpHandler):
@@ -127,14 +125,14 @@ class WebSocketHandler(HttpHandler):
         check(self.environ)
         header, extensions = negotiate_deflate(self.environ, shared=shared) if self.compression else (None, [])
         headers = accept_headers(self.environ, subprotocol, header)
-        lines = [f"HTTP/1.1 {_SWITCHING}", *(f"{name}: {value}" for name, value in headers), "", ""]
+        lines = [f"HTTP/1.1 {SWITCHING}", *(f"{name}: {value}" for name, value in headers), "", ""]
         self._note_switching(headers)
         self._sendall("\r\n".join(lines).encode("latin-1"))
         return extensions
 
     def _note_switching(self, headers: list[tuple[str, str]]) -> None:
         """Leave what pywsgi, and both access logs, go by."""
-        self.status = self._orig_status = _SWITCHING
+        self.status = self._orig_status = SWITCHING
         self.code = 101
         self.response_headers = headers
         self.headers_sent = self.connection_upgraded = self.close_connection = True

@@ -18,7 +18,7 @@ from geventwebsocket.handler import WebSocketHandler as _GeventWebSocketHandler
 from web.websocket.deadline import at_most
 from web.websocket.head import BadRequest, Head, Limits, read_head
 from web.websocket.redact import redact
-from web.websocket.refusal import Refusal
+from web.websocket.refusal import INTERNAL, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +39,6 @@ else:
 
 _LOGGER: Final = logging.getLogger("web.websocket")
 _LINGER: Final = 1.0  # seconds in which a refused client can still read why
-
-_INTERNAL: Final = Refusal(500, "internal_error", "the server failed")
 
 
 class HttpHandler(_Base):
@@ -131,7 +129,7 @@ class HttpHandler(_Base):
     def _send_error_response_if_possible(self, error_code: int) -> None:
         self.close_connection = True
         if not self.response_length:
-            refusal = BadRequest(400, "bad_request", "the body is malformed") if error_code == 400 else _INTERNAL
+            refusal = BadRequest(400, "bad_request", "the body is malformed") if error_code == 400 else INTERNAL
             with suppress(OSError):
                 self._answer(refusal)
 
@@ -161,6 +159,8 @@ class HttpHandler(_Base):
     def _discard_body(self) -> None:
         """Read what the application left of the body, or give the connection up."""
         body = self.wsgi_input
+        if not body.content_length and not body.chunked_input:  # type: ignore[union-attr]
+            return
         with at_most(self.discard_timeout), suppress(OSError, ValueError):
             body._discard()  # type: ignore[union-attr]
             return

@@ -21,6 +21,8 @@ _SECRETS: Final = frozenset(
 
 def redact(url_or_query: str) -> str:
     """Blank the value of every query parameter named `token`, however the name is encoded."""
+    if "=" not in url_or_query and "%3" not in url_or_query:
+        return url_or_query  # at once, for most have no parameters
     return _PARAMETER.sub(rf"\1{REDACTED}", url_or_query)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Final
 
 
 class Refusal(Exception):
@@ -33,3 +34,6 @@ class Refusal(Exception):
             ("Connection", "close"),
             *self.headers.items(),
         ]
+
+
+INTERNAL: Final = Refusal(500, "internal_error", "the server failed")

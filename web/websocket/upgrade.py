@@ -12,6 +12,7 @@ from typing import Final
 from web.websocket.base import READ_BUF, BaseSocket
 
 KEY: Final = "web.websocket"
+SWITCHING: Final = "101 Switching Protocols"
 
 _LOGGER: Final = logging.getLogger("web.websocket")
 

@@ -9,6 +9,7 @@ import gc
 import resource
 import sys
 import time
+from functools import cached_property
 from typing import Final
 
 import gevent
@@ -33,21 +34,38 @@ LOCK_POLL: Final = 0.05  # seconds between two looks at the predecessor's lock
 START_POLL: Final = 1.0  # seconds between two attempts to start
 START_WAIT: Final = 300.0  # seconds that a restart waits for a database: one that is upgraded is back by then
 
+# What gunicorn's access log wants of the environ, but for `%({name}e)s`.
+LOGGED: Final = (
+    "HTTP_REFERER",
+    "HTTP_USER_AGENT",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "RAW_URI",
+    "REMOTE_ADDR",
+    "REQUEST_METHOD",
+    "SERVER_PROTOCOL",
+)
+
 
 class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # gunicorn has no types
     """With gunicorn's access log, without secrets in it."""
 
-    server: PyWSGIServer
+    server: "GunicornServer"
 
     def log_request(self) -> None:
         if not self.server.log.access_log_enabled:
             return
         kept = self.environ, self.headers, self.response_headers
-        self.environ = redacted_environ(self.environ or {})
+        environ = self.environ or {}
         self.headers = pywsgi.OldMessage()
-        for name, value in redacted_headers(kept[1].items()):
-            self.headers[name] = value
-        self.response_headers = _without_cookies(self.response_headers or [])
+        if self.server.logs_briefly:
+            self.environ = redacted_environ({key: environ[key] for key in LOGGED if key in environ})
+            self.response_headers = []
+        else:
+            self.environ = redacted_environ(environ)
+            for name, value in redacted_headers(kept[1].items()):
+                self.headers[name] = value
+            self.response_headers = _without_cookies(self.response_headers or [])
         try:
             super().log_request()
         finally:
@@ -61,6 +79,15 @@ def _without_cookies(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 class GunicornServer(TlsMixin, PyWSGIServer):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's, with manners over TLS."""
+
+    log: Logger
+
+    @cached_property
+    def logs_briefly(self) -> bool:
+        """Nobody will look for single headers in what is logged; to prepare each of them takes longer than to log."""
+        cfg = self.log.cfg
+        own_ways = cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json or type(self.log) is not Logger
+        return not own_ways and "%({" not in cfg.access_log_format
 
 
 class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no types

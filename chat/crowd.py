@@ -1,7 +1,8 @@
 """Folds the joins and leaves of a large room.
 
 Each join told to each member makes a storm of joins quadratic: 5,000 users entering would be 12 million frames.  So above
-a size they are collected, and told together, at most every quarter of a second.
+a size they are collected, and told together, at most every quarter of a second.  The larger the room, the less a single
+name says, and the more it costs to say it.
 """
 
 from typing import Final
@@ -9,8 +10,14 @@ from typing import Final
 from chat.event import User
 
 LARGE: Final = 100  # users; above it joins and leaves are folded
-PERIOD: Final = 0.25  # seconds between two folded notices
+PERIOD: Final = 0.25  # seconds between two folded notices, or more:
+NOTICES: Final = 10_000  # frames a second that a channel spends on them; 100,000 members hear of each other every 10 s
 LISTED: Final = 100  # names in one notice, and in one welcome; the count is always true
+
+
+def period(count: int) -> float:
+    """Seconds between two folded notices to `count` users."""
+    return max(PERIOD, count / NOTICES)
 
 
 class Crowd:

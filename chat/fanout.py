@@ -7,7 +7,7 @@ messages they hold.  There is no timer: with one message in flight its latency i
 from collections.abc import Iterable, Sequence
 from logging import Logger
 from time import perf_counter
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias
 
 import gevent
 from gevent.event import Event as Flag
@@ -37,7 +37,6 @@ class Note(NamedTuple):
     event: Ack | Refusal
 
 
-K = TypeVar("K")
 Group: TypeAlias = dict[Member, None]  # a set that keeps its order
 Item: TypeAlias = Published | Arrival | Note
 
@@ -64,7 +63,7 @@ class Fanout:
         self._idle = Flag()
         self._room = Flag()
         self._groups: dict[Format, Group] = {}
-        self._users: dict[str, Group] = {}
+        self._users: dict[str, tuple[Member, ...]] = {}
         self._greenlet = gevent.spawn(self._run)
 
     def heard(self, events: Sequence[Published]) -> None:
@@ -89,8 +88,15 @@ class Fanout:
 
     def remove(self, member: Member) -> None:
         """Write to it no more.  Never yields; idempotent."""
-        _discard(self._users, member.username, member)
-        _discard(self._groups, member.conn.format, member)
+        group = self._groups.get(member.conn.format, {})
+        if member not in group:
+            return
+        del group[member]
+        if not group:
+            del self._groups[member.conn.format]
+        others = tuple(other for other in self._users.pop(member.username) if other is not member)
+        if others:
+            self._users[member.username] = others
 
     def flush(self) -> None:
         """Return when all that was put has been written.  Blocks."""
@@ -141,8 +147,7 @@ class Fanout:
 
     def _whisper(self, turn: Turn, whisper: Whisper) -> None:
         turn.whispered = True
-        members = {**self._users.get(whisper.to, {}), **self._users.get(whisper.sender, {})}
-        for member in members:
+        for member in {*self._users.get(whisper.to, ()), *self._users.get(whisper.sender, ())}:
             turn.private.setdefault(member, []).append(whisper)
 
     def _admit(self, arrival: Arrival) -> None:
@@ -151,7 +156,7 @@ class Fanout:
             return
         member.step(Step.WELCOMED)
         self._groups.setdefault(member.conn.format, {})[member] = None
-        self._users.setdefault(member.username, {})[member] = None
+        self._users[member.username] = (*self._users.get(member.username, ()), member)
         welcome.offset = self.offset
         member.conn.write(member.conn.format.encode([welcome, *missed]))
         member.start()
@@ -169,11 +174,3 @@ class Fanout:
                 if written % LOOK == 0 and perf_counter() > slice_ends:
                     gevent.sleep(0)
                     slice_ends = perf_counter() + SLICE
-
-
-def _discard(groups: dict[K, Group], key: K, member: Member) -> None:
-    group = groups.get(key)
-    if group is not None:
-        group.pop(member, None)
-        if not group:
-            del groups[key]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from chat.clock import Clock
-from chat.crowd import LARGE, LISTED, PERIOD, Crowd
+from chat.crowd import LARGE, LISTED, Crowd, period
 from chat.errors import HookFailed
 from chat.event import Joined, Left, Presence, User
 from chat.hooks import Hooks
@@ -78,7 +78,7 @@ class Notices:
     def _fold_later(self) -> None:
         if not self._fold_is_due:
             self._fold_is_due = True
-            self._clock.later(PERIOD, self._fold)
+            self._clock.later(period(self._count()), self._fold)
 
     def _summary(self, joined: int, left: int, count: int) -> str:
         """Without the part that a hook has spoken of."""

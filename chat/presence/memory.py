@@ -17,12 +17,16 @@ class _Seat(Enum):
 
 
 class _Room:
-    """The seats of one channel, and who is listed because of them."""
+    """The seats of one channel, whose they are, and who is listed because of them.
 
-    __slots__ = ("listed", "seats")
+    A dict for each user would be easier to read, and take more than the rest of an idle connection's presence.
+    """
+
+    __slots__ = ("holders", "listed", "seats")
 
     def __init__(self) -> None:
-        self.seats: dict[str, dict[str, _Seat]] = {}
+        self.seats: dict[str, _Seat] = {}  # by member
+        self.holders: dict[str, tuple[str, ...]] = {}  # members by username
         self.listed: dict[str, User] = {}
 
 
@@ -33,43 +37,44 @@ class MemoryPresence(Presence):
         self._rooms: dict[str, _Room] = {}
 
     def reserve(self, channel: str, username: str, member: str, policy: DuplicateUser) -> list[str]:
-        room = self._rooms.get(channel)
-        seats = room.seats.get(username, {}) if room else {}
-        holders = [holder for holder, seat in seats.items() if seat is not _Seat.LEAVING]
+        room = self._rooms.get(channel, _Room())
+        holders = [holder for holder in room.holders.get(username, ()) if room.seats[holder] is not _Seat.LEAVING]
         if holders and policy == "reject":
             raise UserAlreadyConnected(username, channel)
         evicted = holders if policy == "replace" else []
         for holder in evicted:
             self.abandon(channel, username, holder)
-        room = self._rooms.setdefault(channel, _Room())
-        room.seats.setdefault(username, {})[member] = _Seat.RESERVED
+        room = self._rooms.setdefault(channel, room)
+        room.seats[member] = _Seat.RESERVED
+        room.holders[username] = (*room.holders.get(username, ()), member)
         return evicted
 
     def confirm(self, channel: str, user: User, member: str) -> User | None:
         room = self._rooms[channel]
-        room.seats[user.username][member] = _Seat.LISTED
+        room.seats[member] = _Seat.LISTED
         before = room.listed.get(user.username)
         room.listed[user.username] = user
         return before
 
     def abandon(self, channel: str, username: str, member: str) -> None:
         room = self._rooms.get(channel)
-        seat = room.seats.get(username, {}).get(member) if room else None
+        seat = room.seats.get(member) if room else None
         if room and seat is _Seat.LISTED:
-            room.seats[username][member] = _Seat.LEAVING
+            room.seats[member] = _Seat.LEAVING
         elif seat is _Seat.RESERVED:
             self.release(channel, username, member)
 
     def release(self, channel: str, username: str, member: str) -> User | None:
         room = self._rooms.get(channel)
-        seats = room.seats.get(username, {}) if room else {}
-        if room is None or seats.pop(member, None) is None:
+        if room is None or member not in room.holders.get(username, ()):
             return None
+        del room.seats[member]
+        others = tuple(holder for holder in room.holders.pop(username) if holder != member)
+        if others:
+            room.holders[username] = others
         gone = None
-        if all(seat is _Seat.RESERVED for seat in seats.values()):
+        if all(room.seats[other] is _Seat.RESERVED for other in others):
             gone = room.listed.pop(username, None)
-        if not seats:
-            del room.seats[username]
         if not room.seats:
             del self._rooms[channel]
         return gone

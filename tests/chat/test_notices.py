@@ -1,7 +1,7 @@
 """Who comes and who goes, in small rooms and in large ones."""
 
 from chat import ChatChannel, PipeConn
-from chat.crowd import LARGE, LISTED, PERIOD
+from chat.crowd import LARGE, LISTED, NOTICES, PERIOD, period
 from chat.event import Joined, Left, Presence, User, Welcome
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear, hear_until, leave, wait_until
@@ -87,6 +87,11 @@ def test_above_it_they_are_folded_into_one(lobby, clock):
     assert folded.joined == tuple(User(f"user {number:04}") for number in range(1000, 1050))
     assert folded.left == ()
     assert folded.count == LARGE + 50
+
+
+def test_the_notices_of_a_very_large_room_come_less_often():
+    assert [period(count) for count in (LARGE + 1, 2500, 5000)] == [PERIOD, PERIOD, 2 * PERIOD]
+    assert 100_000 / period(100_000) == NOTICES
 
 
 def test_a_folded_notice_comes_at_most_every_quarter_of_a_second(lobby, clock):

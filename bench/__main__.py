@@ -19,7 +19,7 @@ from bench.machine import Unfit, allow_descriptors, facts, two_cores
 from bench.measure import measure, take
 from bench.picture import draw
 from bench.results import BadResults, Plan, Results, read
-from bench.scenarios import Scenario, chosen
+from bench.scenarios import Scenario, UnknownScenario, chosen
 from bench.servers import SERVERS
 
 
@@ -60,12 +60,12 @@ def main(
             return
         else:
             plan, samples = _measure(rows, rounds, quick, results)
-    except (Unfit, BadResults, ValueError) as exc:
+    except (Unfit, BadResults, UnknownScenario) as exc:
         raise click.ClickException(str(exc)) from exc
+    reached = _tell(plan, samples)
     if picture:
         picture.write_text(draw([sample.line() for sample in samples if not sample.dropped and not faults(sample)]))
-    if not _tell(plan, samples):
-        sys.exit(1)
+    sys.exit(not reached)
 
 
 def _list(rows: Sequence[Scenario], rounds: int) -> None:

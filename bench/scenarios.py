@@ -23,9 +23,9 @@ class Scenario:
     """Members; all of one channel where `channels` does not say otherwise."""
     servers: tuple[str, ...]
     quick: tuple[str, ...] = ()
-    """Those of which a goal needs a figure; the next two are for them."""
-    quick_n: int | None = None
+    """Those of which a goal needs a figure."""
     quick_seconds: float = 1.0
+    """The window with a quick run."""
     size: int = 64
     """Bytes of a message's text."""
     senders: int = 1
@@ -155,7 +155,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
         mode="connect",
         n=5000,
         seconds=0.5,
-        quick_n=2000,
+        quick_seconds=0.5,
         servers=(*OURS, "ours-fast", "flask-socketio", "ws"),
         quick=(*OURS, "ours-fast", "flask-socketio"),
     ),
@@ -170,18 +170,28 @@ SCENARIOS: Final[Sequence[Scenario]] = (
 )
 
 
+class UnknownScenario(Exception):
+    """No scenario's name is like that pattern."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def __str__(self) -> str:
+        names = ", ".join(dict.fromkeys(row.name for row in SCENARIOS))
+        return f"there is no scenario {self.pattern!r}; there are {names}"
+
+
 def chosen(patterns: Sequence[str], *, quick: bool) -> list[Scenario]:
     """Return the rows whose name is like one of `patterns`, or all; for a quick run shorter, and only what a goal needs.
 
-    Raises: ValueError, naming a pattern like which there is no name.
+    Raises: UnknownScenario.
     """
     for pattern in patterns:
         if not any(fnmatchcase(row.name, pattern) for row in SCENARIOS):
-            names = ", ".join(dict.fromkeys(row.name for row in SCENARIOS))
-            raise ValueError(f"there is no scenario {pattern!r}; there are {names}")
+            raise UnknownScenario(pattern)
     rows = [row for row in SCENARIOS if not patterns or any(fnmatchcase(row.name, pattern) for pattern in patterns)]
     return [_hurried(row) for row in rows if row.quick] if quick else rows
 
 
 def _hurried(row: Scenario) -> Scenario:
-    return replace(row, servers=row.quick, n=row.quick_n or row.n, seconds=row.quick_seconds, warmup=0.5)
+    return replace(row, servers=row.quick, seconds=row.quick_seconds, warmup=0.5)

@@ -7,7 +7,7 @@ that comes between two of them.
 
 import logging
 from codecs import getincrementaldecoder
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from websockets.exceptions import ProtocolError
 from websockets.extensions import Extension
 from websockets.frames import CloseCode as LibraryCode
 from websockets.frames import Frame, Opcode
-from websockets.protocol import OPEN
+from websockets.protocol import OPEN, Protocol
 from websockets.server import ServerProtocol
 
 from chat.closing import CloseCode, Closing
@@ -127,6 +127,10 @@ class MessageProtocol(ServerProtocol):
         # Both are only read, and an idle connection should cost little.
         self.id = _NO_ID
         self.extensions = list(extensions) if extensions else _NO_EXTENSIONS
+
+    def parse(self) -> Generator[None]:
+        """Parse frames from the start: the server's own parser goes round them once more, for a handshake that is over."""
+        return Protocol.parse(self)
 
     @property
     def over(self) -> bool:

@@ -11,7 +11,7 @@ from chat.event import User
 
 LARGE: Final = 100  # users; above it joins and leaves are folded
 PERIOD: Final = 0.25  # seconds between two folded notices, or more:
-NOTICES: Final = 10_000  # frames a second that a channel spends on them; 100,000 members hear of each other every 10 s
+NOTICES: Final = 5_000  # frames a second that a channel spends on them: 10,000 members hear of each other every 2 s
 LISTED: Final = 100  # names in one notice, and in one welcome; the count is always true
 
 

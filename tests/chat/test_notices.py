@@ -90,7 +90,7 @@ def test_above_it_they_are_folded_into_one(lobby, clock):
 
 
 def test_the_notices_of_a_very_large_room_come_less_often():
-    assert [period(count) for count in (LARGE + 1, 2500, 5000)] == [PERIOD, PERIOD, 2 * PERIOD]
+    assert [period(count) for count in (LARGE + 1, 1250, 2500)] == [PERIOD, PERIOD, 2 * PERIOD]
     assert 100_000 / period(100_000) == NOTICES
 
 

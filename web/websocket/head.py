@@ -6,6 +6,7 @@ ends, one user's request can be smuggled into another's (RFC 9112 section 11.2).
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
 from typing import Final
@@ -48,7 +49,7 @@ def read_head(stream: BufferedReader, limits: Limits) -> Head:
 
     Raises: BadRequest; EOFError when the client hangs up in the middle of it.
     """
-    line = _read_line(stream, limits.line + 2, _too_long()).rstrip("\n").removesuffix("\r")
+    line = _read_line(stream, limits.line + 2, _too_long).rstrip("\n").removesuffix("\r")
     if len(line) > limits.line:
         raise _too_long()
     if not _LINE.fullmatch(line):
@@ -58,11 +59,11 @@ def read_head(stream: BufferedReader, limits: Limits) -> Head:
     return Head(line, headers)
 
 
-def _read_line(stream: BufferedReader, limit: int, otherwise: BadRequest) -> str:
+def _read_line(stream: BufferedReader, limit: int, otherwise: Callable[[], BadRequest]) -> str:
     """Read a line of at most `limit` bytes, its end included."""
     raw = stream.readline(limit + 1)
     if len(raw) > limit:
-        raise otherwise
+        raise otherwise()
     if not raw.endswith(b"\n"):
         raise EOFError
     return raw.decode("latin-1")
@@ -72,7 +73,7 @@ def _read_headers(stream: BufferedReader, limits: Limits) -> list[tuple[str, str
     headers: list[tuple[str, str]] = []
     left = limits.headers
     while True:
-        line = _read_line(stream, left, _too_large())
+        line = _read_line(stream, left, _too_large)
         left -= len(line)
         if line in ("\r\n", "\n"):
             return headers

@@ -28,15 +28,16 @@ def redact(url_or_query: str) -> str:
 
 def redacted_environ(environ: Mapping[str, object]) -> dict[str, object]:
     """Copy a WSGI environ, with everything blanked that can hold a secret."""
-    return {key: _safe(key, value) for key, value in environ.items()}
+    return {key: redacted(key, value) for key, value in environ.items()}
 
 
 def redacted_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Copy request headers likewise."""
-    return [(name, str(_safe(f"HTTP_{name.upper().replace('-', '_')}", value))) for name, value in headers]
+    return [(name, str(redacted(f"HTTP_{name.upper().replace('-', '_')}", value))) for name, value in headers]
 
 
-def _safe(key: str, value: object) -> object:
+def redacted(key: str, value: object) -> object:
+    """The value of one variable of an environ, blanked where it can hold a secret."""
     if key in _SECRETS:
         return REDACTED
     return redact(value) if key in _URLS and isinstance(value, str) else value

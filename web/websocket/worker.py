@@ -23,6 +23,7 @@ from gunicorn.http.wsgi import base_environ
 from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import VERSION, GeventPyWSGIWorker, PyWSGIHandler, PyWSGIServer
 
+from web.websocket.access import Atoms, formats_itself
 from web.websocket.handler import WebSocketHandler
 from web.websocket.lock import InstanceLock
 from web.websocket.redact import redacted_environ, redacted_headers
@@ -34,18 +35,6 @@ LOCK_POLL: Final = 0.05  # seconds between two looks at the predecessor's lock
 START_POLL: Final = 1.0  # seconds between two attempts to start
 START_WAIT: Final = 300.0  # seconds that a restart waits for a database: one that is upgraded is back by then
 
-# What gunicorn's access log wants of the environ, but for `%({name}e)s`.
-LOGGED: Final = (
-    "HTTP_REFERER",
-    "HTTP_USER_AGENT",
-    "PATH_INFO",
-    "QUERY_STRING",
-    "RAW_URI",
-    "REMOTE_ADDR",
-    "REQUEST_METHOD",
-    "SERVER_PROTOCOL",
-)
-
 
 class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # gunicorn has no types
     """With gunicorn's access log, without secrets in it."""
@@ -53,19 +42,18 @@ class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  #
     server: "GunicornServer"
 
     def log_request(self) -> None:
-        if not self.server.log.access_log_enabled:
+        log = self.server.log
+        if not log.access_log_enabled:
+            return
+        if self.server.log_formats_itself:
+            log.access_log.info(log.cfg.access_log_format, Atoms(self))
             return
         kept = self.environ, self.headers, self.response_headers
-        environ = self.environ or {}
+        self.environ = redacted_environ(self.environ or {})
         self.headers = pywsgi.OldMessage()
-        if self.server.logs_briefly:
-            self.environ = redacted_environ({key: environ[key] for key in LOGGED if key in environ})
-            self.response_headers = []
-        else:
-            self.environ = redacted_environ(environ)
-            for name, value in redacted_headers(kept[1].items()):
-                self.headers[name] = value
-            self.response_headers = _without_cookies(self.response_headers or [])
+        for name, value in redacted_headers(kept[1].items()):
+            self.headers[name] = value
+        self.response_headers = _without_cookies(self.response_headers or [])
         try:
             super().log_request()
         finally:
@@ -83,11 +71,8 @@ class GunicornServer(TlsMixin, PyWSGIServer):  # type: ignore[misc]  # gunicorn 
     log: Logger
 
     @cached_property
-    def logs_briefly(self) -> bool:
-        """Nobody will look for single headers in what is logged; to prepare each of them takes longer than to log."""
-        cfg = self.log.cfg
-        own_ways = cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json or type(self.log) is not Logger
-        return not own_ways and "%({" not in cfg.access_log_format
+    def log_formats_itself(self) -> bool:
+        return formats_itself(self.log)
 
 
 class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no types

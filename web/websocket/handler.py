@@ -171,7 +171,9 @@ class WebSocketHandler(HttpHandler):
         return self.socket
 
     def _forget(self) -> None:
-        """Break the circle of environ, route and handler: nobody should wait for the collector."""
+        """Break the circles of environ, route and handler: nobody should wait for the collector."""
         if self._route is not None:
+            assert self.environ is not None
+            self.environ.pop(ROUTE_KEY, None)
             self._route.detach()
             self._route = None

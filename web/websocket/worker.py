@@ -9,7 +9,6 @@ import gc
 import resource
 import sys
 import time
-from functools import cached_property
 from typing import Final
 
 import gevent
@@ -42,10 +41,10 @@ class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  #
     server: "GunicornServer"
 
     def log_request(self) -> None:
-        log = self.server.log
-        if not log.access_log_enabled:
+        if not self.server.log.access_log_enabled:  # type: ignore[attr-defined]  # through pywsgi's wrapper
             return
-        if self.server.log_formats_itself:
+        log = self.server.access_log
+        if log is not None:
             log.access_log.info(log.cfg.access_log_format, Atoms(self))
             return
         kept = self.environ, self.headers, self.response_headers
@@ -68,11 +67,8 @@ def _without_cookies(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 class GunicornServer(TlsMixin, PyWSGIServer):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's, with manners over TLS."""
 
-    log: Logger
-
-    @cached_property
-    def log_formats_itself(self) -> bool:
-        return formats_itself(self.log)
+    access_log: Logger | None = None
+    """gunicorn's log, where it makes a line of its format and nothing else; pywsgi's `log` wraps it."""
 
 
 class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -163,6 +159,7 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
             environ=environ,
             **({"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}),
         )
+        server.access_log = self.log if formats_itself(self.log) else None
         server.start()
         return server
 

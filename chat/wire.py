@@ -79,7 +79,7 @@ def wrong_field(exc: msgspec.ValidationError) -> str:
 
 def rfc3339(date: datetime) -> str:
     """UTC with milliseconds: 2026-01-31T12:00:00.123Z."""
-    return date.strftime("%Y-%m-%dT%H:%M:%S.") + f"{date.microsecond // 1000:03d}Z"
+    return f"{date.isoformat(timespec='milliseconds')[:23]}Z"
 
 
 class Limits(Struct, gc=False):

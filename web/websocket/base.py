@@ -48,6 +48,8 @@ class State(Enum):
     CLOSED = "closed"  # the descriptor is gone
 
 
+_OPEN: Final = State.OPEN  # the fan-out asks for each member, and to look it up in the enumeration takes longer
+
 # CLOSED is legal from everywhere: the network needs no permission.
 TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     State.OPEN: frozenset({State.CLOSING, State.LINGERING, State.CLOSED}),
@@ -153,8 +155,8 @@ class BaseSocket(ABC):
 
         From before: what a returning client has missed may be more at once, and it is no slow reader for that.
         """
-        if data and self._state is State.OPEN:
-            if self._outbox is not None and self.outstanding > self._write_buf:
+        if data and self._state is _OPEN:
+            if self._outbox is not None and self._outbox.size > self._write_buf:
                 self.close(*SLOW)
             else:
                 self._transmit(data)

@@ -18,7 +18,7 @@ from chat.config import ServerConf
 from chat.conn import Conn, as_direct
 from chat.errors import ChannelBusy, ChannelClosed, ChatError, Forbidden, IdleChannel, ServerClosed, UserNotHere
 from chat.event import Message, Whisper
-from chat.loop import SHARE, ChannelLoop, Join, Leave, Said, Stop, Sync
+from chat.loop import ChannelLoop, Join, Leave, Said, Stop, Sync
 from chat.member import EVERYBODY, Member, State, Step
 from chat.names import check_text, check_username
 from chat.presence import Presence
@@ -228,10 +228,8 @@ class ChatChannel:
         except ChatError as exc:
             self._loop.out.answer(member, request.id or "", exc)
             return
-        member.queued += 1
         self._loop.inbox.force(Said(event, member))
-        if member.queued >= SHARE or self._loop.inbox.full:
-            self._loop.hold(member)
+        self._loop.floor.enter(member, full=self._loop.inbox.full)
 
     def enter(self, member: Member, *, wait: bool) -> None:
         """Queue a join."""

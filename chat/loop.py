@@ -21,6 +21,7 @@ from chat.crowd import LISTED
 from chat.errors import BrokerUnavailable, ChannelClosed, ChatError, IdleChannel, UserNotHere
 from chat.event import Message, User, Welcome, Whisper
 from chat.fanout import Arrival, Fanout
+from chat.floor import Floor
 from chat.hooks import Hooks
 from chat.inbox import Inbox
 from chat.member import Member, State, Step
@@ -31,7 +32,6 @@ from chat.registry import ChannelRecord
 from chat.restricted import Speech
 
 BATCH: Final = 256  # items in one turn at most, so that joins behind them wait a bounded time
-SHARE: Final = 32  # messages of one member in the inbox before that member is paused: a flood fills only its own share
 
 T = TypeVar("T")
 
@@ -109,10 +109,10 @@ class ChannelLoop:
         self.ended_as: type[ChannelClosed] | type[IdleChannel] | None = None  # what is raised from then on
         self.done = Flag()
         self.members: dict[str, Member] = {}
-        self._paused: list[Member] = []
         self._active = clock.monotonic()
         self._idle_is_due = False
         self.inbox: Inbox[Item] = Inbox(conf.inbox)
+        self.floor = Floor(conf.inbox)
         self.fanout = Fanout(record.offset, log)
         self.out = Outgoing(self._key, broker, self.fanout, clock)
         self.hooks = Hooks(conf.controller, log)
@@ -142,11 +142,6 @@ class ChannelLoop:
         """Whether a caller may wait for what this greenlet does; while a hook runs nobody may."""
         return not self.hooks.running and not self.is_current
 
-    def hold(self, member: Member) -> None:
-        """Pause a member until there is room again.  Never yields."""
-        member.conn.pause()
-        self._paused.append(member)
-
     def _run(self) -> None:
         while not self.done.is_set():
             self._try(ChannelLoop._turn, self)  # a deadline that a hook has left behind may pass anywhere in here
@@ -162,7 +157,8 @@ class ChannelLoop:
         if self.done.is_set():
             return
         self.fanout.wait_for_room()
-        self._resume()
+        if not self.inbox.full:
+            self.floor.resume()
         if self.inbox:
             gevent.sleep(0)
 
@@ -186,7 +182,7 @@ class ChannelLoop:
 
     def _do_say(self, event: Message | Whisper, member: Member | None) -> None:
         if member is not None:
-            member.queued -= 1
+            self.floor.leave(member)
         self._active = self._clock.monotonic()
         to = event.to if isinstance(event, Whisper) else ""
         try:
@@ -265,13 +261,6 @@ class ChannelLoop:
         if self._conf.debug_log:
             self._log.debug("a connection of user %r has left channel %r", member.username, self._record.name)
         return gone
-
-    def _resume(self) -> None:
-        if self._paused and not self.inbox.full:
-            paused, self._paused = self._paused, []
-            for member in paused:
-                if member.state is State.LIVE:
-                    member.conn.resume()
 
     # The end
 

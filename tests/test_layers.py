@@ -26,7 +26,7 @@ LAYERS = """
     chat.broker.memory
     chat.broker
     chat.member
-    chat.fanout chat.notices
+    chat.fanout chat.notices chat.floor
     chat.outgoing
     chat.loop
     chat.channel

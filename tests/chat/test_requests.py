@@ -1,13 +1,14 @@
 """What members ask over a wire that can answer: acks, refusals, floods."""
 
+from collections import Counter
 from time import monotonic
 
 import gevent
 import pytest
 
-from chat.channel import SHARE
 from chat.errors import BrokerUnavailable, ChannelBusy
 from chat.event import Ack, Message, Refusal, Whisper
+from chat.floor import SHARE
 from chat.member import EVERYBODY
 from chat.tokens import Grant
 from tests.chat.fakes import DirectFake, EventFormat, GatedArchive
@@ -268,6 +269,23 @@ class TestFloods:
         archive.gate.set()
 
         assert bob.wait_for(Ack)[0].offset <= SHARE + 2
+
+    def test_all_who_flood_are_heard_alike(self, make_server, archive):
+        lobby = make_server(backends={"archive": archive}, inbox=64).create_channel("lobby")
+        members = [enter_directly(lobby, f"user {number}") for number in range(20)]
+        lobby.flush()
+        archive.gate.clear()
+        lobby.new_system_broadcast("on its way to the log")
+        assert archive.is_waiting.wait(2)
+        for member in members:
+            for _ in range(200):
+                member.say("flood")
+
+        archive.gate.set()
+
+        heard = Counter(event.sender for event in members[0].wait_for(Message, 2001)[1:2001])
+        assert len(heard) == 20
+        assert min(heard.values()) > max(heard.values()) / 2
 
     def test_however_many_flood_the_inbox_has_a_bound(self, make_server, archive):
         lobby = make_server(backends={"archive": archive}, inbox=50).create_channel("lobby")

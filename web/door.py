@@ -37,13 +37,13 @@ def admit(host: Host, environ: Environ, upgrade: Upgrade) -> None:
 
 def _enter(host: Host, upgrade: Upgrade, token: str, resume: Resume | None, address: str, *, v1: bool) -> None:
     """Take a place, spend the token, take the name; and have all given back if there is no socket in the end."""
-    gate = host.gate
+    gate, server = host.gate, host.server
     if gate.draining:
         raise TooManyConnections("while the server restarts")
     gate.census.check(address)
     if not token:
         raise InvalidToken
-    grant = host.server.redeem(token)
+    grant = server.redeem(token)
     if gate.has_ended(grant.session):
         raise InvalidToken
     rights = host.rights(grant.username, grant.channel)
@@ -51,7 +51,7 @@ def _enter(host: Host, upgrade: Upgrade, token: str, resume: Resume | None, addr
         raise Forbidden
     ticket = gate.census.enter(grant.username, address)
     try:
-        member = host.server.reserve(grant, rights)
+        member = server.reserve(grant, rights)
     except BaseException:  # a database that has gone, a greenlet that is killed
         gate.census.leave(ticket)
         raise

@@ -7,6 +7,7 @@ business.  gunicorn's `limit_request_*` do not reach it.
 import errno
 import logging
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
@@ -88,6 +89,13 @@ class HttpHandler(_Base):
         for name, value in self._head.headers:
             message[name] = value
         return message
+
+    def _headers(self) -> Iterator[tuple[str, str]]:
+        """The headers as variables of the environ; what has an underscore could pose as another one."""
+        for name, value in self._head.headers:
+            key = name.upper().replace("-", "_")
+            if "_" not in name and key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+                yield f"HTTP_{key}", value
 
     def run_application(self) -> None:
         try:

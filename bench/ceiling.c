@@ -1,14 +1,16 @@
 /* ceiling: how fast the technique can be at all.
  *
  *     cc -O2 -o ceiling ceiling.c
- *     ceiling 9000        then: wsload --port 9000 --n 1000
+ *     ceiling 9000            then: wsload --port 9000 --n 1000
+ *     ceiling 9000 100        then: wsload --port 9000 --n 1000 --channels 100 --path /%d
  *
- * A WebSocket server on loopback, one thread, that repeats to everybody what anybody says.  It does what makes the chat
+ * A WebSocket server on loopback, one thread, that repeats to a room what anybody in it says; which room of how many that
+ * is, tells the number at the end of the path.  It does what makes the chat
  * server fast (all that has come in one turn of the loop is one batch, framed once, and each member gets it in one send()),
  * in C, and nothing else: what it delivers is what is left when a message costs nothing but the kernel's work.
  *
- * It lacks all that a server is for: channels, names, tokens, a log, limits, deadlines, checks of UTF-8, fragments, pings,
- * the close handshake, and any look at the path and at other headers.  Whoever is OUTBOX_ROOM behind is dropped. */
+ * It lacks all that a server is for: names, tokens, a log, limits, deadlines, checks of UTF-8, fragments, pings,
+ * the close handshake, and any look at other headers.  Whoever is OUTBOX_ROOM behind is dropped. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>
@@ -32,14 +34,21 @@ struct buffer {
     size_t length, room;
 };
 
+struct room {
+    struct member **members;
+    size_t count, space;
+    struct buffer batch;
+    int touched; /* it has a batch, or somebody has gone: it is looked at when the turn ends */
+};
+
 struct member {
-    int fd, open, waiting, gone; /* has shaken hands; until it can be written to; to be freed when the turn ends */
+    int fd, waiting, gone; /* until it can be written to; to be freed when the turn ends */
+    struct room *room;     /* once it has shaken hands; until then it is in the lobby */
     struct buffer in, outbox;
 };
 
-static struct member **members;
-static size_t member_count, member_room;
-static struct buffer batch;
+static struct room *rooms, lobby, **touched;
+static size_t room_count = 1, touched_count;
 static int poller;
 
 static void check(int right, const char *what) {
@@ -57,6 +66,25 @@ static void append(struct buffer *to, const void *bytes, size_t length) {
     }
     memcpy(to->bytes + to->length, bytes, length);
     to->length += length;
+}
+
+static void touch(struct room *room) {
+    if (!room->touched)
+        touched[touched_count++] = room;
+    room->touched = 1;
+}
+
+static void leave(struct member *m) {
+    m->gone = 1;
+    touch(m->room);
+}
+
+static void enter(struct room *room, struct member *m) {
+    if (room->count == room->space)
+        room->members = realloc(room->members, (room->space = room->space * 2 + 16) * sizeof *room->members);
+    check(room->members != NULL, "memory");
+    room->members[room->count++] = m;
+    m->room = room;
 }
 
 /* ---- The handshake's proof: base64(SHA-1(key + GUID)), RFC 6455 section 4.2.2 ---- */
@@ -105,8 +133,9 @@ static size_t shake_hands(struct member *m, char *request, size_t length) {
         return 0;
     *end = 0;
     char *line = strcasestr(request, "\r\nSec-WebSocket-Key: ");
-    if (!line || strlen(line) < 21 + 24) {
-        m->gone = 1;
+    char *target = strchr(request, '/');
+    if (!target || !line || strlen(line) < 21 + 24) {
+        leave(m);
         return length;
     }
     snprintf(proof, sizeof proof, "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", line + 21);
@@ -114,8 +143,13 @@ static size_t shake_hands(struct member *m, char *request, size_t length) {
     base64_of_20(digest, accept);
     int bytes = sprintf(answer, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                 "Sec-WebSocket-Accept: %s\r\n\r\n", accept);
-    m->open = send(m->fd, answer, (size_t)bytes, 0) == bytes;
-    m->gone = !m->open;
+    target[strcspn(target, " ")] = 0;
+    for (size_t i = 0; i < lobby.count; i++)
+        if (lobby.members[i] == m)
+            lobby.members[i] = lobby.members[--lobby.count];
+    enter(&rooms[(size_t)atol(target + strcspn(target, "0123456789")) % room_count], m);
+    if (send(m->fd, answer, (size_t)bytes, 0) != bytes)
+        leave(m);
     return (size_t)(end - request) + 4;
 }
 
@@ -135,7 +169,7 @@ static size_t read_frames(struct member *m, uint8_t *bytes, size_t length) {
         uint8_t *head = bytes + done;
         size_t text_length = head[1] & 127, head_length = text_length == 126 ? 8 : 6;
         if (!(head[1] & 128) || text_length == 127 || (head[0] & 15) == 8) {
-            m->gone = 1;
+            leave(m);
             break;
         }
         if (text_length == 126)
@@ -145,8 +179,10 @@ static size_t read_frames(struct member *m, uint8_t *bytes, size_t length) {
         uint8_t *text = head + head_length, *mask = text - 4;
         for (size_t i = 0; i < text_length; i++)
             text[i] ^= mask[i & 3];
-        if ((head[0] & 15) == 1)
-            append_frame(&batch, text, text_length);
+        if ((head[0] & 15) == 1) {
+            append_frame(&m->room->batch, text, text_length);
+            touch(m->room);
+        }
         done += head_length + text_length;
     }
     return done;
@@ -159,18 +195,19 @@ static void on_readable(struct member *m) {
         memcpy(bytes, m->in.bytes, length);
     ssize_t got = recv(m->fd, bytes + length, READ_ROOM, 0);
     if (got <= 0) {
-        m->gone = got == 0 || errno != EAGAIN;
+        if (got == 0 || errno != EAGAIN)
+            leave(m);
         return;
     }
     length += (size_t)got;
-    if (!m->open)
+    if (m->room == &lobby)
         done = shake_hands(m, (char *)bytes, length);
-    if (m->open)
+    if (m->room != &lobby && !m->gone)
         done += read_frames(m, bytes + done, length - done);
     m->in.length = 0;
     append(&m->in, bytes + done, length - done);
     if (m->in.length > FRAME_ROOM)
-        m->gone = 1; /* no frame of ours is as long */
+        leave(m); /* no frame of ours is as long */
 }
 
 /* ---- Sending ---- */
@@ -181,11 +218,11 @@ static void send_or_keep(struct member *m, const uint8_t *bytes, size_t length) 
     if (taken == (ssize_t)length)
         return;
     if (taken < 0 && errno != EAGAIN)
-        m->gone = 1;
+        leave(m);
     taken = taken < 0 ? 0 : taken;
     append(&m->outbox, bytes + taken, length - (size_t)taken);
     if (m->outbox.length > OUTBOX_ROOM)
-        m->gone = 1;
+        leave(m);
     m->waiting = 1;
     epoll_ctl(poller, EPOLL_CTL_MOD, m->fd, &(struct epoll_event){EPOLLIN | EPOLLOUT, {m}});
 }
@@ -206,32 +243,38 @@ static void forget(struct member *m) {
     free(m);
 }
 
-/* Everybody gets the batch; who is gone is forgotten, now that no event points there. */
-static void end_turn(void) {
+/* Everybody in the room gets the batch; who is gone is forgotten, now that no event points there. */
+static void end_turn_of(struct room *room) {
     size_t staying = 0;
-    for (size_t i = 0; i < member_count; i++) {
-        struct member *m = members[i];
-        if (batch.length && m->open && !m->gone)
-            send_or_keep(m, batch.bytes, batch.length);
+    for (size_t i = 0; i < room->count; i++)
+        if (room->batch.length && !room->members[i]->gone)
+            send_or_keep(room->members[i], room->batch.bytes, room->batch.length);
+    for (size_t i = 0; i < room->count; i++) {
+        struct member *m = room->members[i];
         if (!m->gone)
-            members[staying++] = m;
+            room->members[staying++] = m;
         else
             forget(m);
     }
-    member_count = staying;
-    batch.length = 0;
+    room->count = staying;
+    room->batch.length = 0;
+    room->touched = 0;
+}
+
+static void end_turn(void) {
+    for (size_t i = 0; i < touched_count; i++)
+        end_turn_of(touched[i]);
+    touched_count = 0;
 }
 
 static void welcome(int listener) {
     int one = 1;
     for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0;) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        if (member_count == member_room)
-            members = realloc(members, (member_room = member_room * 2 + 64) * sizeof *members);
         struct member *m = calloc(1, sizeof *m);
-        check(members && m, "memory");
+        check(m != NULL, "memory");
         m->fd = fd;
-        members[member_count++] = m;
+        enter(&lobby, m);
         check(!epoll_ctl(poller, EPOLL_CTL_ADD, fd, &(struct epoll_event){EPOLLIN, {m}}), "epoll_ctl");
     }
 }
@@ -241,8 +284,13 @@ int main(int argc, char **argv) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct rlimit descriptors;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (argc != 2)
-        errx(1, "usage: ceiling PORT");
+    if (argc != 2 && argc != 3)
+        errx(1, "usage: ceiling PORT [ROOMS]");
+    if (argc == 3 && (room_count = (size_t)atol(argv[2])) < 1)
+        errx(1, "ROOMS is a number from 1 on");
+    rooms = calloc(room_count, sizeof *rooms);
+    touched = calloc(room_count + 1, sizeof *touched);
+    check(rooms && touched, "memory");
     getrlimit(RLIMIT_NOFILE, &descriptors);
     setrlimit(RLIMIT_NOFILE, &(struct rlimit){descriptors.rlim_max, descriptors.rlim_max});
     signal(SIGPIPE, SIG_IGN);

@@ -49,6 +49,10 @@ def take(row: Scenario, server: Server, number: int, cores: tuple[int, int]) -> 
             running(server, Path(folder), core=cores[0], members=row.n, channels=row.channels, settings=row.settings) as it,
         ):
             options = [*it.options(), *row.options(server.protocol)]
-            return replace(sample, figures=load.run(options, core=cores[1], seconds=row.warmup + row.seconds))
+            figures = load.run(options, core=cores[1], seconds=row.warmup + row.seconds)
+            if "rss_per_conn_kb" in figures:
+                # What the spent tokens leave is taken by connections; it is theirs all the same.
+                figures = {**figures, "rss_per_conn_kb": figures["rss_per_conn_kb"] + it.tokens_kib / row.n}
+            return replace(sample, figures=figures)
     except (ServerFailed, LoadFailed) as exc:
         return replace(sample, error=str(exc))

@@ -27,6 +27,7 @@ LATENCY: Final[Sequence[Column]] = (
 COLUMNS: Final[Mapping[str, Sequence[Column]]] = {
     "fanout": FANOUT,
     "channels": FANOUT,
+    "rotation": FANOUT,
     "flood": (*FANOUT, ("slowest/fastest", "fairness", ".2f")),
     "latency": LATENCY,
     "stalled": LATENCY,

@@ -34,6 +34,8 @@ class Running:
     port: int
     headers: Path | None
     """For wsload: one client's header a line."""
+    tokens_kib: int
+    """Of its memory, what holds the tokens that wait; connections will use it again."""
 
     def options(self) -> list[str]:
         """What to tell wsload of it."""
@@ -57,12 +59,12 @@ def running(
     if server.mints:
         minting = {"MINT_COUNT": str(members), "MINT_PATH": str(tokens), "MINT_CHANNELS": str(channels)}
         env |= {**minting, "CHAT_INSTANCE": str(folder / "instance")}
-    command = ["taskset", "-c", str(core), *(part.format(port=port) for part in server.command)]
+    command = ["taskset", "-c", str(core), *(part.format(port=port, channels=channels) for part in server.command)]
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=server.folder, env=env, stdout=out, stderr=subprocess.STDOUT)
     try:
         _wait(process, lambda: _listens(port) and (tokens.exists() or not server.header), server, log)
-        yield Running(server, process.pid, port, _headers(server, folder, tokens))
+        yield Running(server, process.pid, port, _headers(server, folder, tokens), _tokens_kib(tokens))
         if process.poll() is not None:
             raise ServerFailed(f"{server.name} ended meanwhile: {_end(log)}")
     finally:
@@ -87,6 +89,11 @@ def _headers(server: Server, folder: Path, tokens: Path) -> Path | None:
     path = folder / "headers"
     path.write_text("".join(server.header.format(token) + "\n" for token in tokens.read_text().split()))
     return path
+
+
+def _tokens_kib(tokens: Path) -> int:
+    beside = tokens.with_suffix(".kib")
+    return int(beside.read_text()) if beside.exists() else 0
 
 
 def _listens(port: int) -> bool:

@@ -34,6 +34,8 @@ class Scenario:
     rate: int = 20
     """Messages a second, with mode latency."""
     channels: int = 1
+    rotating: bool = False
+    """Each message is said by the next client in turn, so that all channels are in use."""
     stalled: int = 0
     """Members that never read."""
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class Scenario:
         found += ["--senders", str(self.senders), "--window", str(self.window)]
         found += ["--warmup", str(self.warmup), "--idle" if self.mode == "connect" else "--dur", str(self.seconds)]
         if self.channels > 1:
-            found += ["--channels", str(self.channels), "--rotate"]
+            found += ["--channels", str(self.channels), *(["--rotate"] if self.rotating else [])]
         if protocol == "chatv1":
             found += ["--channel", "room%d" if self.channels > 1 else "lobby"]
         return found + (["--stalled", str(self.stalled)] if self.stalled else [])
@@ -103,31 +105,35 @@ _READERS: Final = Scenario(
     quick=("ours-plain",),
 )
 
+# As much in flight as in one channel: in four of the thousand, or one by one in all of them.
+_CHANNELS: Final = Scenario(
+    name="channels",
+    mode="fanout",
+    n=10_000,
+    channels=1000,
+    senders=4,
+    window=8,
+    servers=(*OURS, "ceiling"),
+    quick=("ours-plain",),
+)
+
 SCENARIOS: Final[Sequence[Scenario]] = (
     _fanout(10, 1, 1),
     _fanout(100, 1, 1),
     _fanout(1000, 1, 1, "socketify", "ws", "parked", "ceiling", quick=("ours-plain", "ws", "parked")),
     _fanout(10_000, 1, 1),
-    _fanout(10, 4, 8, *PEERS, quick=("ours-plain",)),
+    _fanout(10, 4, 8, *PEERS, "ceiling", quick=("ours-plain",)),
     _fanout(100, 4, 8, *PEERS),
     _fanout(1000, 4, 8, *PEERS, "parked", "ceiling", quick=(*OURS, "socketify", "ws", "flask-socketio")),
-    _fanout(10_000, 4, 8, "socketify", "ws", quick=("ours-plain",)),
+    _fanout(10_000, 4, 8, "socketify", "ws", "ceiling", quick=("ours-plain",)),
     _fanout(10, 64, 8),
     _fanout(100, 64, 8),
     _fanout(1000, 64, 8),
     _fanout(10_000, 64, 8),
     _fanout(1000, 4, 8, size=1024),
     _fanout(1000, 4, 8, "socketify", size=4096),
-    Scenario(
-        name="channels",
-        mode="fanout",
-        n=10_000,
-        channels=1000,
-        senders=4,
-        window=8,
-        servers=OURS,
-        quick=("ours-plain",),
-    ),
+    _CHANNELS,
+    replace(_CHANNELS, name="rotation", rotating=True, quick=()),
     Scenario(
         name="flood",
         mode="fanout",

@@ -18,7 +18,7 @@ SUBPROTOCOL: Final = "Sec-WebSocket-Protocol: chat.v1, chat.token.{}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """How to run one; `{port}` in the command stands for where it listens."""
+    """How to run one; `{port}` and `{channels}` in the command are filled in."""
 
     name: str
     command: tuple[str, ...]
@@ -88,6 +88,11 @@ SERVERS: Final[Mapping[str, Server]] = {
             header=BEARER,
         ),
         Server(name="parked", command=(sys.executable, "bench/peers/parked.py", "{port}"), path="/ws"),
-        Server(name="ceiling", command=(str(BUILT / "ceiling"), "{port}"), install=partial(install.program, "ceiling")),
+        Server(
+            name="ceiling",
+            command=(str(BUILT / "ceiling"), "{port}", "{channels}"),
+            path="/%d",
+            install=partial(install.program, "ceiling"),
+        ),
     )
 }

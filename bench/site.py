@@ -16,8 +16,13 @@ from web.app import create_app
 app = create_app()
 
 
+def _resident() -> int:
+    """KiB of memory that this process has."""
+    return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0])
+
+
 def mint(app: Flask) -> None:
-    """Write one token a line; in the file of that name so that a reader never sees half of it."""
+    """Write one token a line, and in a file `.kib` beside it what they take; whole, so that a reader never sees half."""
     server = app.extensions["chat"].server
     channels = int(os.environ.get("MINT_CHANNELS", "1"))
     names = [f"room{number}" for number in range(channels)] if channels > 1 else ["lobby"]
@@ -26,5 +31,8 @@ def mint(app: Flask) -> None:
             server.create_channel(name)
     count, path = int(os.environ["MINT_COUNT"]), Path(os.environ["MINT_PATH"])
     draft = path.with_suffix(".draft")
-    draft.write_text("\n".join(server.request_token(f"user{i}", names[i % channels]) for i in range(count)))
+    before = _resident()
+    with draft.open("w") as file:
+        file.writelines(server.request_token(f"user{i}", names[i % channels]) + "\n" for i in range(count))
+    path.with_suffix(".kib").write_text(str(_resident() - before))
     draft.rename(path)

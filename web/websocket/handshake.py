@@ -36,7 +36,7 @@ class HandshakeError(Refusal):
 
 def requested(environ: Environ) -> bool:
     """Tell whether the client asks for a WebSocket at all, well formed or not."""
-    return "websocket" in (option.lower() for option in _list(environ, "HTTP_UPGRADE"))
+    return _names(environ, "HTTP_UPGRADE", "websocket")
 
 
 def check(environ: Environ) -> None:
@@ -57,7 +57,7 @@ def _fault(environ: Environ) -> str:
         return "the protocol is not HTTP/1.1"
     if not _text(environ, "HTTP_HOST"):
         return "there is no Host"
-    if not requested(environ) or "upgrade" not in (option.lower() for option in _list(environ, "HTTP_CONNECTION")):
+    if not requested(environ) or not _names(environ, "HTTP_CONNECTION", "upgrade"):
         return "no upgrade to a WebSocket is asked for"
     if _text(environ, "CONTENT_LENGTH") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ:
         return "there is a body"
@@ -90,6 +90,8 @@ def accept_headers(environ: Environ, subprotocol: str | None, extensions: str | 
 
 def offered_subprotocols(environ: Environ) -> list[str]:
     """Return what the client offers, in its order, without what is no token."""
+    if "HTTP_SEC_WEBSOCKET_PROTOCOL" not in environ:
+        return []
     return [name for name in _list(environ, "HTTP_SEC_WEBSOCKET_PROTOCOL") if _TOKEN.fullmatch(name)]
 
 
@@ -157,6 +159,12 @@ def _normalise(origin: str) -> str | None:
 def _text(environ: Environ, key: str) -> str:
     value = environ.get(key, "")
     return value.strip() if isinstance(value, str) else ""
+
+
+def _names(environ: Environ, key: str, option: str) -> bool:
+    """Whether a list of options has this one."""
+    value = _text(environ, key).lower()
+    return value == option or option in (item.strip() for item in value.split(","))
 
 
 def _list(environ: Environ, key: str) -> list[str]:

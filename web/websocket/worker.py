@@ -22,7 +22,7 @@ from gunicorn.http.wsgi import base_environ
 from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import VERSION, GeventPyWSGIWorker, PyWSGIHandler, PyWSGIServer
 
-from web.websocket.access import Atoms, formats_itself
+from web.websocket.access import Atoms, formats_itself, write_line
 from web.websocket.handler import WebSocketHandler
 from web.websocket.lock import InstanceLock
 from web.websocket.redact import redacted_environ, redacted_headers
@@ -45,7 +45,7 @@ class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  #
             return
         log = self.server.access_log
         if log is not None:
-            log.access_log.info(log.cfg.access_log_format, Atoms(self))
+            write_line(log, Atoms(self))
             return
         kept = self.environ, self.headers, self.response_headers
         self.environ = redacted_environ(self.environ or {})

@@ -156,9 +156,11 @@ class ChannelLoop:
             self._try(ChannelLoop._do_idle, self)
         if self.done.is_set():
             return
-        self.fanout.wait_for_room()
-        if not self.inbox.full:
-            self.floor.resume()
+        try:
+            self.fanout.wait_for_room()
+        finally:  # also when a deadline strikes that a hook has left behind
+            if not self.inbox.full:
+                self.floor.resume()
         if self.inbox:
             gevent.sleep(0)
 

@@ -29,7 +29,7 @@ from web.routes.health import make_health
 from web.routes.login import Sessions, make_login
 from web.routes.page import harden
 from web.schema import ACCOUNTS
-from web.settings import Settings, secret_key
+from web.settings import secret_key
 from web.slowdown import Slowdown
 
 MAX_BODY: Final = 64 * 1024  # the longest form is two passwords of 1024 characters
@@ -67,7 +67,7 @@ def create_app(config: Mapping[str, object] | None = None, *, clock: Clock | Non
     app.config.update(config or {})
     CSRFProtect(app)
     chat = Chat(app)
-    _configure(app, chat.settings)
+    _configure(app, chat)
     _add_accounts(app, chat, clock or SystemClock())
     app.register_blueprint(make_health(chat))
     app.add_url_rule("/", "root", _go_home)
@@ -76,15 +76,15 @@ def create_app(config: Mapping[str, object] | None = None, *, clock: Clock | Non
     return app
 
 
-def _configure(app: Flask, settings: Settings) -> None:
-    app.session_interface = SessionCookies()
+def _configure(app: Flask, chat: Chat) -> None:
+    app.session_interface = SessionCookies(chat.socket_path)
     app.config.update(
-        SECRET_KEY=secret_key(settings),
+        SECRET_KEY=secret_key(chat.settings),
         MAX_CONTENT_LENGTH=MAX_BODY,
         REMEMBER_COOKIE_NAME=";",  # what no cookie is called: one of flask-login's would take the place of ours
         WTF_CSRF_TIME_LIMIT=None,  # a page may stay open for days; its token is as old as its session anyway
     )
-    if proxies := settings.trusted_proxies:
+    if proxies := chat.settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
 
 

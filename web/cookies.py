@@ -18,9 +18,14 @@ from web.websocket.handshake import requested
 class SessionCookies(SecureCookieSessionInterface):
     """Flask's signed sessions, in a cookie that fits the request."""
 
+    def __init__(self, socket_path: str) -> None:
+        """`socket_path` is where WebSockets come in."""
+        self._socket_path = socket_path
+
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """None, which is nobody's session, for a handshake: it shows a token, and thousands may come at once."""
-        return None if requested(request.environ) else super().open_session(app, request)
+        is_handshake = request.path == self._socket_path and requested(request.environ)
+        return None if is_handshake else super().open_session(app, request)
 
     def get_cookie_name(self, app: Flask) -> str:  # noqa: ARG002 (Flask's signature)
         return _name("session")

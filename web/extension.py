@@ -121,13 +121,14 @@ class Chat:
         self._authorize = authorize
         self.schemas: list[Schema] = [CHAT]  # what is to be in the database; an application may add tables of its own
         self.companions: list[Companion] = []
+        self.socket_path = f"{url_prefix.rstrip('/')}/ws"
         self._running: _Running | None = None
         self._is_drained = False
         self._starting = RLock()
         app.extensions["chat"] = self
         app.register_blueprint(self._blueprint(), url_prefix=url_prefix)
         if self.settings.fast_handshake:
-            add_shortcut(app, self, f"{url_prefix}/ws")
+            add_shortcut(app, self, self.socket_path)
         self._exempt_from_csrf()
         app.cli.add_command(make_commands(lambda: configuration.database_url(self.settings), self.schemas))
         serving.register(self)

@@ -19,7 +19,8 @@ class _Seat(Enum):
 class _Room:
     """The seats of one channel, whose they are, and who is listed because of them.
 
-    A dict for each user would be easier to read, and take more than the rest of an idle connection's presence.
+    A dict for each user would be easier to read, and take more than the rest of an idle connection's presence.  Users have
+    few connections, so tuples do (CHAT_CONNECTIONS_PER_USER).
     """
 
     __slots__ = ("holders", "listed", "seats")
@@ -51,6 +52,8 @@ class MemoryPresence(Presence):
 
     def confirm(self, channel: str, user: User, member: str) -> User | None:
         room = self._rooms[channel]
+        if member not in room.seats:
+            raise KeyError(member)
         room.seats[member] = _Seat.LISTED
         before = room.listed.get(user.username)
         room.listed[user.username] = user

@@ -1,8 +1,12 @@
 """Who comes and who goes, in small rooms and in large ones."""
 
+import logging
+
 from chat import ChatChannel, PipeConn
 from chat.crowd import LARGE, LISTED, NOTICES, PERIOD, period
 from chat.event import Joined, Left, Presence, User, Welcome
+from chat.hooks import Hooks
+from chat.notices import Notices
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear, hear_until, leave, wait_until
 
@@ -92,6 +96,18 @@ def test_above_it_they_are_folded_into_one(lobby, clock):
 def test_the_notices_of_a_very_large_room_come_less_often():
     assert [period(count) for count in (LARGE + 1, 1250, 2500)] == [PERIOD, PERIOD, 2 * PERIOD]
     assert 100_000 / period(100_000) == NOTICES
+
+
+def test_a_very_large_room_waits_for_as_long_as_its_size_wants(lobby, clock):
+    due = []
+    hooks = Hooks(None, logging.getLogger("test"))
+    notices = Notices(lobby, hooks, clock, count=lambda: 5000, fold=lambda: due.append(clock.monotonic()))
+    start = clock.monotonic()
+
+    assert notices.joined(User("ann")) is None
+    clock.advance(10.0)
+
+    assert due == [start + period(5000)]
 
 
 def test_a_folded_notice_comes_at_most_every_quarter_of_a_second(lobby, clock):

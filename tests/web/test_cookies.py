@@ -56,6 +56,23 @@ def test_behind_tls_they_are_secure_and_of_this_host_alone(app: Flask) -> None:
         assert not any(attribute.startswith("Domain") for attribute in attributes), "or browsers refuse the name"
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/login"), ("POST", "/login"), ("GET", "/chat/ws")])
+def test_asking_for_an_upgrade_is_an_error_like_others_and_changes_no_session(app: Flask, method: str, path: str) -> None:
+    client = enter_as_ann(app)
+
+    refused = client.open(path, method=method, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
+
+    assert refused.status_code in (400, 501)
+    assert "Set-Cookie" not in refused.headers
+    assert is_in(client)
+
+
+def enter_as_ann(app: Flask) -> FlaskClient:
+    client = app.test_client()
+    assert enter(client, "/register").status_code == 303
+    return client
+
+
 def test_behind_a_proxy_that_has_tls_they_are_so_too(tmp_path: Path) -> None:
     app = make_site(tmp_path, CHAT_TRUSTED_PROXIES=1)
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "chat.example"}

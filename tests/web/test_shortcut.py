@@ -12,11 +12,11 @@ from tests.web.site import close_site, make_site
 from web.settings import SettingError
 
 
-def shake(app: Flask, serve: Serve, dial: Dial, **headers: str) -> Answer:
+def shake(app: Flask, serve: Serve, dial: Dial, path: str = "/chat/ws", **headers: str) -> Answer:
     app.extensions["chat"].server.create_channel("lobby")
     token = app.extensions["chat"].server.request_token("ann", "lobby")
     caller = dial(serve(app))
-    caller.request(f"/chat/ws?token={token}", {**HANDSHAKE, **headers})
+    caller.request(f"{path}?token={token}", {**HANDSHAKE, **headers})
     return caller.answer()
 
 
@@ -50,6 +50,23 @@ def test_other_requests_to_the_same_address_go_through_flask(make_host: MakeHost
 def _mark(response):  # type: ignore[no-untyped-def]
     response.headers["X-Host"] = "seen"
     return response
+
+
+def test_it_lies_under_any_prefix(make_host: MakeHost, serve: Serve, dial: Dial) -> None:
+    seen: list[str] = []
+    app = make_host(lambda app: app.before_request(lambda: seen.append("seen")), FAST_HANDSHAKE=True, url_prefix="/talk/")
+
+    assert shake(app, serve, dial, "/talk/ws").status == 101
+    assert seen == []
+
+
+@pytest.mark.parametrize(("host", "status"), [("chat.test", 101), ("evil.test", 400)])
+def test_a_host_that_the_application_does_not_trust_is_refused(
+    make_host: MakeHost, serve: Serve, dial: Dial, host: str, status: int
+) -> None:
+    app = make_host(lambda app: app.config.update(TRUSTED_HOSTS=["chat.test"]), FAST_HANDSHAKE=True)
+
+    assert shake(app, serve, dial, Host=host).status == status
 
 
 def test_middleware_that_is_already_there_would_come_too_late_and_is_refused(make_host: MakeHost) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import gevent
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from sqlalchemy import text
 
 from chat.closing import CHANNEL_CLOSED, FLOOD, LOGGED_OUT, NOT_ALLOWED, NOT_TEXT, Closing
@@ -444,6 +444,31 @@ def test_a_response_that_the_host_replaces_costs_no_place_and_no_name(make_house
     assert house.counted == (0, 0)
     replacing.clear()
     assert house.ask(house.token())[0].status == 101
+
+
+@pytest.mark.parametrize("make_house", [False], ids=["through-flask"], indirect=True)
+def test_a_response_whose_status_the_host_changes_lets_nobody_in(make_house: MakeHouse) -> None:
+    ended: list[str] = []
+
+    def forbid(response: Response) -> Response:
+        response.status_code = 403 if replacing else 101
+        response.call_on_close(lambda: ended.append(response.status))
+        return response
+
+    replacing = [True]
+    house = make_house(prepare=lambda app: app.after_request(forbid), DUPLICATE_USER="reject")
+
+    assert house.ask(house.token())[0].status == 403
+    assert house.counted == (0, 0)
+    replacing.clear()
+    assert house.ask(house.token())[0].status == 101
+    assert ended == ["403 FORBIDDEN", "101 SWITCHING PROTOCOLS"]
+
+
+def test_a_query_with_very_many_fields_is_malformed(house: House) -> None:
+    answer, _ = house.ask(query="&".join(["a=1"] * 101))
+
+    assert (answer.status, answer.code) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("leave", ["hangs up", "resets", "says goodbye", "breaks the rules", "is closed with its channel"])

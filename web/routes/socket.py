@@ -1,9 +1,11 @@
 """The WebSocket's address: what `web.door` decides, as a view of Flask's."""
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from flask import Blueprint, Response, request
+from werkzeug.wsgi import ClosingIterator
 
 from web.answers import refusal
 from web.door import admit
@@ -45,6 +47,8 @@ def add_socket(blueprint: Blueprint, host: Host) -> None:
 class _Switching(Response):
     """101, whose headers are the handshake's: what would be put into this one is never sent."""
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:  # noqa: ARG002
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if self.status_code != HTTPStatus.SWITCHING_PROTOCOLS:  # the application has thought better of it
+            return super().__call__(environ, start_response)
         start_response(SWITCHING, [])
-        return []
+        return ClosingIterator((), self.close)

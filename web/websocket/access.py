@@ -27,15 +27,27 @@ class Answered(Protocol):
 
 
 def formats_itself(log: Logger) -> bool:
-    """Whether `log` makes a line of what its format names, and of nothing else."""
-    cfg = log.cfg
-    return type(log) is Logger and not (cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json)
+    """Whether `log` makes a line of what its format names, and of nothing else: nobody has put anything of theirs in."""
+    cfg, access = log.cfg, log.access_log
+    configured = cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json
+    if type(log) is not Logger or configured or access.filters or access.propagate:
+        return False
+    return all(
+        type(handler) in (logging.StreamHandler, logging.FileHandler)
+        and type(handler.formatter) is logging.Formatter
+        and not handler.filters
+        for handler in access.handlers
+    )
 
 
 def write_line(log: Logger, atoms: "Atoms") -> None:
     """Log what the format makes of `atoms`; without asking where in the code we are, which no line tells."""
     access = log.access_log
-    access.handle(access.makeRecord(access.name, logging.INFO, "", 0, log.cfg.access_log_format, (atoms,), None))
+    if access.isEnabledFor(logging.INFO):
+        try:
+            access.handle(access.makeRecord(access.name, logging.INFO, "", 0, log.cfg.access_log_format, (atoms,), None))
+        except Exception:  # as gunicorn does: what a filter does to a line must not cost the request
+            log.exception("the access log failed")
 
 
 class Atoms(dict[str, object]):

@@ -156,7 +156,7 @@ class BaseSocket(ABC):
         From before: what a returning client has missed may be more at once, and it is no slow reader for that.
         """
         if data and self._state is _OPEN:
-            if self._outbox is not None and self._outbox.size > self._write_buf:
+            if self._outbox is not None and self.outstanding > self._write_buf:
                 self.close(*SLOW)
             else:
                 self._transmit(data)

@@ -34,6 +34,7 @@ LOCK_POLL: Final = 0.05  # seconds between two looks at the predecessor's lock
 # A full collection looks at all that every connection has, 10 ms for each thousand of them, in which nobody is heard.  What
 # connections leave behind needs none, and what requests do is found by the younger generations, so it may come seldom.
 GC_THRESHOLDS: Final = (1000, 10, 50)
+GC_UNSET: Final = gc.get_threshold()
 START_POLL: Final = 1.0  # seconds between two attempts to start
 START_WAIT: Final = 300.0  # seconds that a restart waits for a database: one that is upgraded is back by then
 
@@ -145,7 +146,8 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
         # What is there now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        if gc.get_threshold() == GC_UNSET:  # the application has not set its own
+            gc.set_threshold(*GC_THRESHOLDS)
         while self.alive:
             self.notify()
             self._stop.wait(1.0)

@@ -1,6 +1,8 @@
 """The access log's values: gunicorn's, without the secrets."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -8,7 +10,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger, SafeAtoms
 from gunicorn.workers.ggevent import GeventResponse
 
-from web.websocket.access import Atoms, formats_itself
+from web.websocket.access import Atoms, formats_itself, write_line
 
 ENVIRON: Mapping[str, object] = {
     "REMOTE_ADDR": "192.0.2.7",
@@ -40,17 +42,26 @@ class Request:
         self.time_finish = 1001.25
 
 
+@contextmanager
+def unwatched(logger: Logger) -> Iterator[None]:
+    """With the handlers that gunicorn gave it, and not pytest's."""
+    kept = list(logger.access_log.handlers)
+    logger.access_log.handlers[:] = []
+    yield
+    logger.access_log.handlers[:] = kept
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_value_is_what_gunicorn_says(name: str) -> None:
     request = Request()
     response = GeventResponse(request.status, request.response_headers, request.response_length)
     logger = Logger(Config())
-    until_it_is_one_second = (
+    in_the_same_second = (
         (SafeAtoms(logger.atoms(response, HEADERS, ENVIRON, timedelta(seconds=1.25)))[name], Atoms(request)[name])
         for _ in range(10)
     )
 
-    assert any(theirs == ours for theirs, ours in until_it_is_one_second)
+    assert any(theirs == ours for theirs, ours in in_the_same_second)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +94,37 @@ def test_whoever_configures_logging_gets_all_of_gunicorns_values(settings: dict[
     for name, value in settings.items():
         config.set(name, value)
 
-    assert formats_itself(Logger(config)) is itself
+    logger = Logger(config)
+    with unwatched(logger):
+        assert formats_itself(logger) is itself
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+def test_a_line_is_written_where_the_level_allows_it(level: int) -> None:
+    logger = Logger(Config())
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger.access_log.addHandler(handler)
+    logger.access_log.setLevel(level)
+    try:
+        write_line(logger, Atoms(Request()))
+    finally:
+        logger.access_log.removeHandler(handler)
+        logger.access_log.setLevel(logging.INFO)
+
+    assert len(lines) == (level == logging.INFO)
+    assert all(line.startswith("192.0.2.7 - - [") for line in lines)
+
+
+def test_whoever_has_put_a_filter_or_a_handler_in_gets_all_of_gunicorns_values() -> None:
+    logger = Logger(Config())
+    with unwatched(logger):
+        logger.access_log.addFilter(keep := logging.Filter())
+        assert not formats_itself(logger)
+        logger.access_log.removeFilter(keep)
+        logger.access_log.addHandler(logging.NullHandler())
+        assert not formats_itself(logger)
 
 
 def test_another_logger_gets_them_too() -> None:

@@ -13,7 +13,7 @@ import click
 from bench import report
 from bench.goals import judge_all
 from bench.install import NotInstalled, pinned
-from bench.load import BUILT, Sample, faults
+from bench.load import BUILT, Sample, counting, faults
 from bench.load import build as build_load
 from bench.machine import Unfit, allow_descriptors, facts, two_cores
 from bench.measure import measure, take
@@ -64,13 +64,13 @@ def main(
         raise click.ClickException(str(exc)) from exc
     reached = _tell(plan, samples)
     if picture:
-        picture.write_text(draw([sample.line() for sample in samples if not sample.dropped and not faults(sample)]))
+        picture.write_text(draw([sample.line() for sample in counting(samples)]))
     sys.exit(not reached)
 
 
 def _list(rows: Sequence[Scenario], rounds: int) -> None:
     for row in rows:
-        click.echo(f"{report.title(row.sample('', 0)):50} {', '.join(row.servers)}")
+        click.echo(f"{report.title(row.sample('', 0)):60} {', '.join(row.servers)}")
     click.echo(_duration(rows, rounds))
 
 

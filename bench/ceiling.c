@@ -5,12 +5,12 @@
  *     ceiling 9000 100        then: wsload --port 9000 --n 1000 --channels 100 --path /%d
  *
  * A WebSocket server on loopback, one thread, that repeats to a room what anybody in it says; which room of how many that
- * is, tells the number at the end of the path.  It does what makes the chat
- * server fast (all that has come in one turn of the loop is one batch, framed once, and each member gets it in one send()),
- * in C, and nothing else: what it delivers is what is left when a message costs nothing but the kernel's work.
+ * is, tells the number at the end of the path.  It does what makes the chat server fast (all that has come in one turn of
+ * the loop is one batch, framed once, and each member gets it in one send()), in C, and nothing else: what it delivers is
+ * what is left when a message costs nothing but the kernel's work.
  *
- * It lacks all that a server is for: names, tokens, a log, limits, deadlines, checks of UTF-8, fragments, pings,
- * the close handshake, and any look at other headers.  Whoever is OUTBOX_ROOM behind is dropped. */
+ * It lacks all that a server is for: names, tokens, a log, limits, deadlines, checks of UTF-8, fragments, pings, the close
+ * handshake, and any look at other headers.  Whoever is OUTBOX_ROOM behind is dropped. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>

@@ -37,6 +37,7 @@ class Sample:
     size: int
     senders: int
     window: int
+    channels: int = 1
     figures: Mapping[str, float] = field(default_factory=dict)
     """wsload's numbers, by its own names."""
     error: str = ""
@@ -50,8 +51,8 @@ class Sample:
 
     @classmethod
     def read(cls, line: Mapping[str, object]) -> "Sample":
-        """Return what `line()` made.  Raises: KeyError or TypeError when it is no such line."""
-        own = {key: line[key] for key in cls.__slots__ if key != "figures"}
+        """Return what `line()` made.  Raises: TypeError when it is no such line."""
+        own = {key: line[key] for key in cls.__slots__ if key in line and key != "figures"}
         return cls(**own, figures=numbers(line, set(own)))  # type: ignore[arg-type]
 
 
@@ -82,6 +83,17 @@ def faults(sample: Sample) -> list[str]:
     if disturbed(sample):
         found.append(f"other programs used {_others(sample):.2f} of a core")
     return found
+
+
+def counting(samples: Sequence[Sample]) -> list[Sample]:
+    """Return those whose median counts: where one sample of a server under a load has a fault, all of them are left out."""
+    taken = [sample for sample in samples if not sample.dropped]
+    refused = {_median_of(sample) for sample in taken if faults(sample)}
+    return [sample for sample in taken if _median_of(sample) not in refused]
+
+
+def _median_of(sample: Sample) -> tuple[object, ...]:
+    return sample.scenario, sample.server, sample.n, sample.senders, sample.window, sample.size
 
 
 def disturbed(sample: Sample) -> bool:

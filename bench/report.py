@@ -54,7 +54,8 @@ def title(sample: Sample) -> str:
     """Name the scenario with its numbers."""
     flight = f", {sample.senders} x {sample.window} in flight" if sample.mode == "fanout" else ""
     size = f", {sample.size:,} B" if sample.mode != "connect" else ""
-    return f"{sample.scenario}, N={sample.n:,}{flight}{size}"
+    channels = f" in {sample.channels:,} channels" if sample.channels > 1 else ""
+    return f"{sample.scenario}, N={sample.n:,}{channels}{flight}{size}"
 
 
 def _lines(row: Sequence[Sample]) -> Iterable[str]:

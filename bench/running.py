@@ -63,7 +63,7 @@ def running(
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=server.folder, env=env, stdout=out, stderr=subprocess.STDOUT)
     try:
-        _wait(process, lambda: _listens(port) and (tokens.exists() or not server.header), server, log)
+        _wait(process, lambda: answers(port) and (tokens.exists() or not server.header), server, log)
         yield Running(server, process.pid, port, _headers(server, folder, tokens), _tokens_kib(tokens))
         if process.poll() is not None:
             raise ServerFailed(f"{server.name} ended meanwhile: {_end(log)}")
@@ -96,10 +96,17 @@ def _tokens_kib(tokens: Path) -> int:
     return int(beside.read_text()) if beside.exists() else 0
 
 
-def _listens(port: int) -> bool:
+def answers(port: int, within: float = 3.0) -> bool:
+    """Whether a plain request gets an answer, or an orderly end, in so many seconds.  Blocks.
+
+    That the port accepts says little: gunicorn's master listens before its worker has imported anything.
+    """
+    request = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5.0).close()
-    except OSError:
+        with socket.create_connection(("127.0.0.1", port), timeout=within) as conn:
+            conn.sendall(request.encode())
+            conn.recv(1)
+    except OSError:  # a reset too: so end those whom a server that dies at its start has never accepted
         return False
     return True
 

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from bench.load import Sample
+from chat.crowd import period
 
 OURS: Final = ("ours-plain", "ours-v1")
 PEERS: Final = ("socketify", "ws", "websockets", "flask-socketio")
@@ -55,13 +56,15 @@ class Scenario:
             size=self.size,
             senders=self.senders,
             window=self.window,
+            channels=self.channels,
         )
 
     def options(self, protocol: str) -> list[str]:
         """What to tell wsload of it."""
         found = ["--mode", self.mode, "--n", str(self.n), "--size", str(self.size), "--rate", str(self.rate)]
         found += ["--senders", str(self.senders), "--window", str(self.window)]
-        found += ["--warmup", str(self.warmup), "--idle" if self.mode == "connect" else "--dur", str(self.seconds)]
+        found += ["--quiet", f"{self._quiet():.2f}", "--warmup", str(self.warmup)]
+        found += ["--idle" if self.mode == "connect" else "--dur", str(self.seconds)]
         if self.channels > 1:
             found += ["--channels", str(self.channels), *(["--rotate"] if self.rotating else [])]
         if protocol == "chatv1":
@@ -74,7 +77,11 @@ class Scenario:
 
     def takes(self) -> float:
         """Estimate the seconds for one server, its start and end included."""
-        return 1.5 + self.n / 1000 + self.warmup + self.seconds
+        return 1.2 + self.n / 1000 + self._quiet() + self.warmup + self.seconds
+
+    def _quiet(self) -> float:
+        """Seconds of silence after which no folded notice of joins is still to come."""
+        return period(self.n // self.channels) + 0.2
 
 
 def _fanout(n: int, senders: int, window: int, *others: str, quick: Sequence[str] = (), size: int = 64) -> Scenario:
@@ -126,7 +133,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
     _fanout(100, 4, 8, *PEERS),
     _fanout(1000, 4, 8, *PEERS, "parked", "ceiling", quick=(*OURS, "socketify", "ws", "flask-socketio")),
     _fanout(10_000, 4, 8, "socketify", "ws", "ceiling", quick=("ours-plain",)),
-    _fanout(10, 64, 8),
+    _fanout(10, 10, 8),
     _fanout(100, 64, 8),
     _fanout(1000, 64, 8),
     _fanout(10_000, 64, 8),

@@ -42,9 +42,9 @@ typedef uint64_t u64;
 
 static char *host = "127.0.0.1", *path = "/", *headers_file = NULL, *protocol = "text", *channel = "lobby";
 static char *mode = "fanout", *label = "";
-static int port = 8000, clients = 10, channels = 1, handshakes = 64, sources = 1, pid = 0, clean_close = 0, verbose = 0;
+static int port = 8000, clients = 10, channels = 1, handshakes = 64, pid = 0;
 static int senders = 4, window = 8, rotate = 0, size = 64, stalled = 0;
-static double duration = 3, warm_up = 1, rate = 20, idle = 2, settle = 60, connect_timeout = 120;
+static double duration = 3, warm_up = 1, rate = 20, idle = 2, quiet = 0.3, settle = 60, connect_timeout = 120;
 
 enum kind { TEXT, WHOLE, REAL, FLAG };
 
@@ -76,10 +76,8 @@ static const struct {
     {"idle", "SECONDS", REAL, &idle, "connect: rest before memory is read"},
     {"inflight", "K", WHOLE, &handshakes, "handshakes at a time"},
     {"conn-timeout", "SECONDS", REAL, &connect_timeout, "for all handshakes"},
-    {"settle", "SECONDS", REAL, &settle, "longest wait for silence after them"},
-    {"srcips", "K", WHOLE, &sources, "connect from 127.0.0.1 to 127.0.0.K (for over 28,000 clients)"},
-    {"clean-close", NULL, FLAG, &clean_close, "end with a close frame and FIN; otherwise RST"},
-    {"verbose", NULL, FLAG, &verbose, "say why connections end"},
+    {"quiet", "SECONDS", REAL, &quiet, "silence after them, before anything is measured"},
+    {"settle", "SECONDS", REAL, &settle, "longest wait for that silence"},
 };
 enum { OPTION_COUNT = sizeof OPTIONS / sizeof *OPTIONS };
 
@@ -87,7 +85,7 @@ static int chatv1, socketio; /* the protocol */
 
 /* ---- Clients ---- */
 
-enum state { CONNECTING, SHAKING_HANDS, SIO_OPENING, SIO_JOINING, OPEN, STALLED, DEAD };
+enum state { CONNECTING, SHAKING_HANDS, AWAITING_WELCOME, SIO_OPENING, SIO_JOINING, OPEN, STALLED, DEAD };
 
 struct client {
     int fd, index;
@@ -105,7 +103,6 @@ enum {
     STALLED_PATIENCE = 8, /* seconds to read out those that never read */
     LOSS_PATIENCE = 10,   /* seconds until a message that is due is lost */
 };
-static const double SILENCE = 0.3; /* seconds */
 
 static struct client *all;
 static int *listeners; /* per channel: clients that are open and read */
@@ -482,7 +479,10 @@ static void on_message(struct client *c, const u8 *head, const u8 *end, u64 now)
 }
 
 static void on_text(struct client *c, const u8 *text, u32 length, u64 now) {
-    if (c->state == SIO_OPENING) {
+    if (c->state == AWAITING_WELCOME) {
+        if (memmem(text, length, "\"welcome\"", 9))
+            on_open(c);
+    } else if (c->state == SIO_OPENING) {
         if (length && text[0] == '0') {
             send_frame(c, 1, "40", 2);
             c->state = SIO_JOINING;
@@ -510,11 +510,13 @@ static u32 on_answer(struct client *c, const u8 *bytes, u32 length) {
     }
     u32 head = (u32)(end - bytes) + 4;
     if (memcmp(bytes + 9, "101", 3) || !memmem(bytes, head, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 28)) {
-        if (verbose || dead_count < 3)
+        if (dead_count < 3)
             fprintf(stderr, "wsload: handshake refused: %.*s\n", (int)(length > 400 ? 400 : length), bytes);
         bury(c);
     } else if (socketio) {
         c->state = SIO_OPENING;
+    } else if (chatv1) {
+        c->state = AWAITING_WELCOME;
     } else {
         on_open(c);
     }
@@ -568,9 +570,6 @@ static void on_readable(struct client *c) {
     if (got <= 0) {
         if (got < 0 && errno == EAGAIN)
             return;
-        if (verbose)
-            fprintf(stderr, "wsload: client %d: ended in state %d: %s\n", c->index, c->state,
-                    got ? strerror(errno) : "EOF");
         bury(c);
         return;
     }
@@ -597,16 +596,9 @@ static void start_client(int index) {
     if (c->fd < 0)
         fail("socket");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (!clean_close)
-        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     if (is_stalled(c))
         setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small); /* before connect: it sets the window */
-    if (sources > 1) {
-        struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001u + (u32)(index % sources))};
-        setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-        if (bind(c->fd, (struct sockaddr *)&own, sizeof own))
-            fail("bind");
-    }
     struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     inet_pton(AF_INET, host, &server.sin_addr);
     if (connect(c->fd, (struct sockaddr *)&server, sizeof server) && errno != EINPROGRESS)
@@ -621,7 +613,7 @@ static void on_connected(struct client *c) {
     socklen_t length = sizeof error;
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length);
     if (error) {
-        if (verbose || dead_count < 3)
+        if (dead_count < 3)
             fprintf(stderr, "wsload: connect: %s\n", strerror(error));
         bury(c);
         return;
@@ -689,7 +681,7 @@ static void connect_all(void) {
         if (frames != seen)
             last = now_ns();
         seen = frames;
-    } while (seconds_since(last) < SILENCE && seconds_since(start) < settle);
+    } while (seconds_since(last) < quiet && seconds_since(start) < settle);
 
     printf("{\"label\":\"%s\",\"mode\":\"%s\",\"n\":%d,\"opened\":%d,\"failed\":%d,\"handshakes_s\":%.0f,\"conn_s\":%.3f",
            label, mode, clients, opened, failed, opened / elapsed, elapsed);
@@ -879,14 +871,14 @@ static void check_options(void) {
         refuse("--stalled: fewer than --n, and not with --mode connect");
     if (channels < 1 || channels > clients - stalled)
         refuse("--channels: 1 to the clients that read");
-    if (senders < 1 || window < 1 || handshakes < 1 || sources < 1 || rate <= 0)
-        refuse("--senders, --window, --inflight, --srcips, --rate: more than nothing");
+    if (senders < 1 || window < 1 || handshakes < 1 || rate <= 0)
+        refuse("--senders, --window, --inflight, --rate: more than nothing");
     if (rotate && !fanout)
         refuse("--rotate: only with --mode fanout");
+    if (fanout && !rotate && senders > clients - stalled)
+        refuse("--senders: at most the clients that read");
     if (pid && !server_rss())
         refuse("--pid: no process %d", pid);
-    if (!rotate && senders > clients - stalled)
-        senders = clients - stalled;
     chatv1 = !strcmp(protocol, "chatv1");
     socketio = !strcmp(protocol, "socketio");
 }
@@ -942,8 +934,5 @@ int main(int argc, char **argv) {
     else
         measure_fanout();
     puts("}");
-    for (int i = 0; clean_close && i < clients; i++)
-        if (all[i].state == OPEN)
-            send_frame(&all[i], 8, "\x03\xe8", 2);
     return 0;
 }

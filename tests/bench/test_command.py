@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -85,6 +86,20 @@ def test_the_picture_leaves_out_what_does_not_count(tmp_path: Path) -> None:
 
     ElementTree.fromstring(picture.read_text())
     assert "socketify" not in picture.read_text()
+
+
+def test_the_picture_leaves_out_a_median_that_the_table_refuses(tmp_path: Path) -> None:
+    clean, dirty = sample("ours-plain", delivered_s=5e6), sample("ours-plain", number=2, delivered_s=6e6, lost=1)
+    picture = tmp_path / "picture.svg"
+    report(tmp_path, [clean, dirty], "--picture", str(picture))
+
+    assert "Nothing was measured." in picture.read_text()
+
+
+def test_the_number_of_channels_is_named_where_there_are_several(tmp_path: Path) -> None:
+    result = report(tmp_path, [replace(sample(scenario="rotation", delivered_s=5e6), channels=50)])
+
+    assert "rotation, N=1,000 in 50 channels, 4 x 8 in flight, 64 B" in result.output
 
 
 @pytest.mark.parametrize(

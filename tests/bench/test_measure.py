@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
+
 from bench.load import Sample
 from bench.measure import measure
 from bench.scenarios import Scenario, chosen
+from chat.crowd import period
 from tests.bench.samples import sample
 
 ROW = Scenario(name="fanout", mode="fanout", n=1000, servers=("ours-plain", "ws"))
@@ -48,3 +51,10 @@ def test_a_pattern_chooses_scenarios() -> None:
 
 def test_a_scenario_goes_on_without_servers_that_are_missing() -> None:
     assert ROW.without({"ws"}).servers == ("ours-plain",)
+
+
+@pytest.mark.parametrize(("n", "channels"), [(10, 1), (10_000, 1), (10_000, 2)])
+def test_it_has_to_be_quiet_for_longer_than_joins_are_folded(n: int, channels: int) -> None:
+    options = replace(ROW, n=n, channels=channels).options("chatv1")
+
+    assert float(options[options.index("--quiet") + 1]) > period(n // channels)

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -80,6 +81,19 @@ def test_without_the_servers_process_nothing_is_said_of_it(ceiling: Running) -> 
     assert rest["still_open"] == N
 
 
+def test_over_chat_v1_a_client_is_open_only_once_it_was_welcomed(ceiling: Running) -> None:
+    got = measured(ceiling, "--protocol", "chatv1", "--conn-timeout", "0.3")
+
+    assert (got["opened"], got["failed"], got["handshakes_s"]) == (0, 0, 0)
+
+
+def test_nothing_is_measured_before_it_has_been_quiet(ceiling: Running) -> None:
+    start = time.monotonic()
+    measured(ceiling, "--mode", "connect", "--idle", "0", "--quiet", "0.8")
+
+    assert time.monotonic() - start >= 1.8  # one second is the look at the server at rest
+
+
 def test_where_nobody_listens_all_clients_have_failed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
@@ -98,6 +112,7 @@ def test_where_nobody_listens_all_clients_have_failed() -> None:
         (("--n", "10", "--stalled", "10"), "--stalled: fewer than --n, and not with --mode connect"),
         (("--n", "10", "--channels", "11"), "--channels: 1 to the clients that read"),
         (("--mode", "latency", "--rotate"), "--rotate: only with --mode fanout"),
+        (("--n", "10", "--stalled", "1", "--senders", "10"), "--senders: at most the clients that read"),
         (("more",), '"more" is no option; see --help'),
     ],
 )

@@ -6,7 +6,7 @@ A timer calls back in the hub, so what it calls must not block: it puts somethin
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, time_ns
 
 from gevent import get_hub
 
@@ -42,8 +42,7 @@ class SystemClock(Clock):
         return monotonic()
 
     def now(self) -> datetime:
-        now = datetime.now(UTC)
-        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+        return datetime.fromtimestamp(time_ns() // 1_000_000 / 1000, UTC)
 
     def later(self, seconds: float, call: Callable[[], None]) -> Timer:
         return _LoopTimer(seconds, call)

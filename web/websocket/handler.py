@@ -127,7 +127,7 @@ class WebSocketHandler(HttpHandler):
         headers = accept_headers(self.environ, subprotocol, header)
         lines = [f"HTTP/1.1 {SWITCHING}", *(f"{name}: {value}" for name, value in headers), "", ""]
         self._note_switching(headers)
-        self._sendall("\r\n".join(lines).encode("latin-1"))
+        self._send_at_once("\r\n".join(lines).encode("latin-1"))
         return extensions
 
     def _note_switching(self, headers: list[tuple[str, str]]) -> None:
@@ -161,6 +161,8 @@ class WebSocketHandler(HttpHandler):
     def read_ahead(self) -> bytes:
         """Return what came behind the handshake and was read with it; the socket does not block afterwards."""
         self.socket.settimeout(0)
+        if self._came_alone:
+            return b""
         rest = b""
         with suppress(OSError):  # TLS says so when there is nothing
             rest = self.rfile.peek()

@@ -58,6 +58,7 @@ class HttpHandler(_Base):
     _head = Head("", [])
     _unread = False  # of the body
     _served = False  # a request, on this connection
+    _came_alone = False  # the head was read in one piece, with nothing behind it
 
     # pywsgi calls these.
 
@@ -126,6 +127,16 @@ class HttpHandler(_Base):
             # A client that went, or reads nothing for 30 s, is not worth a traceback: pywsgi ignores EPIPE.
             raise BrokenPipeError(errno.EPIPE, "the client has gone") from exc
 
+    def _send_at_once(self, data: bytes) -> None:
+        """Send what is short enough to go whole; sendall() would begin by asking how large the buffer is."""
+        try:
+            sent = self.socket.send(data)
+        except OSError as exc:
+            raise BrokenPipeError(errno.EPIPE, "the client has gone") from exc
+        self.response_length += sent
+        if sent < len(data):
+            self._sendall(data[sent:])
+
     def _connection_upgrade_requested(self) -> bool:
         # pywsgi would hand the raw stream to the application, where a read() never ends.
         return False
@@ -147,11 +158,12 @@ class HttpHandler(_Base):
         """Wait for the first byte; False when none comes.  Who connects means to ask something now."""
         try:
             self.socket.settimeout(self.keepalive if self._served else self.header_timeout)
-            began = bool(self.rfile.peek(1))
+            came = self.rfile.peek(1)
             self.socket.settimeout(self.io_timeout)
         except OSError:
             return False
-        return began
+        self._came_alone = came.find(b"\n\r\n") == len(came) - 3 > 0 and b"\n\n" not in came
+        return bool(came)
 
     def _read_request(self) -> None:
         late = BadRequest(408, "request_timeout", "the request took too long to arrive")

@@ -18,7 +18,7 @@ from bench.load import build as build_load
 from bench.machine import Unfit, allow_descriptors, facts, two_cores
 from bench.measure import measure, take
 from bench.picture import draw
-from bench.results import BadResults, Plan, Results, read
+from bench.record import BadResults, Plan, Results, read
 from bench.scenarios import Scenario, UnknownScenario, chosen
 from bench.servers import SERVERS
 

@@ -61,7 +61,7 @@ LAYERS = """
     bench bench.peers.flask_socketio_app bench.peers.parked bench.peers.socketify_app bench.peers.websockets_app
     bench.site bench.machine bench.picture
     bench.site.conf bench.load
-    bench.install bench.scenarios bench.goals bench.results
+    bench.install bench.scenarios bench.goals bench.record
     bench.servers bench.report
     bench.running
     bench.measure

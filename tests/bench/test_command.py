@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from bench.__main__ import main
 from bench.load import Sample
 from bench.machine import TOP
-from bench.results import Plan, Results
+from bench.record import Plan, Results
 from tests.bench.samples import sample
 
 GOOD = [sample("ours-plain", "fanout", "flood", delivered_s=5e6, sender_min=80, sender_max=100)]

@@ -47,7 +47,7 @@ class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  #
     def log_request(self) -> None:
         if not self.server.log.access_log_enabled:  # type: ignore[attr-defined]  # through pywsgi's wrapper
             return
-        log = self.server.access_log
+        log = self.server.plain_log
         if log is not None:
             write_line(log, Atoms(self))
             return
@@ -71,7 +71,7 @@ def _without_cookies(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 class GunicornServer(TlsMixin, PyWSGIServer):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's, with manners over TLS."""
 
-    access_log: Logger | None = None
+    plain_log: Logger | None = None
     """gunicorn's log, where it makes a line of its format and nothing else; pywsgi's `log` wraps it."""
 
 
@@ -165,7 +165,7 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
             environ=environ,
             **({"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}),
         )
-        server.access_log = self.log if formats_itself(self.log) else None
+        server.plain_log = self.log if formats_itself(self.log) else None
         server.start()
         return server
 

@@ -178,17 +178,19 @@ class Chat:
         return self._started().channels
 
     def _started(self) -> _Running:
-        if self._is_drained:
-            raise ServerClosed
-        if self._running is None:
+        running = self._running
+        if running is None:
+            if self._is_drained:
+                raise ServerClosed
             self.start()
-        assert self._running is not None
-        if self._running.pid != os.getpid():
+            running = self._running
+            assert running is not None
+        if running.pid != os.getpid():
             raise RuntimeError(
                 "the chat was used before gunicorn forked its worker, where sockets and threads do not survive; "
                 "use Chat.server from post_worker_init on, or in requests"
             )
-        return self._running
+        return running
 
     # `web.websocket.serving.Service`
 

@@ -1,5 +1,9 @@
-"""The standalone site, which can be made as new, so that tests of the page need not start a server each."""
+"""The standalone site, which can be made as new, so that tests of the page need not start a server each; and which tells
+of its connections."""
 
+from socket import IPPROTO_TCP, TCP_NODELAY
+
+from flask import request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import delete
 
@@ -21,3 +25,9 @@ def renew() -> ResponseReturnValue:
 
 
 app.extensions["csrf"].exempt(renew)
+
+
+@app.get("/prompt")
+def prompt() -> ResponseReturnValue:
+    """Whether the connection sends what is small at once."""
+    return str(bool(request.environ["gunicorn.sock"].getsockopt(IPPROTO_TCP, TCP_NODELAY)))

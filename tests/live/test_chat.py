@@ -9,6 +9,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.live.certificates import certificate
+from tests.live.conftest import Site
 from tests.live.people import PASSWORD, Chatter, Listener, Person, Place
 from tests.live.servers import gunicorn, until
 
@@ -208,3 +209,7 @@ def test_logging_out_ends_the_sockets_of_that_login(tmp_path: Path) -> None:
         assert here.closing()[0] == 4501
         elsewhere.say("still here")
         assert elsewhere.hear("message")["text"] == "still here"
+
+
+def test_frames_are_sent_at_once_because_the_listener_would_have_it_so(site: Site) -> None:
+    assert site.place.request("GET", "/prompt").text == "True"

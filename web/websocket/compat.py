@@ -21,7 +21,6 @@ from web.websocket.base import CLOSE_DEADLINE, LINGER
 from web.websocket.deadline import at_most
 from web.websocket.protocol import Message, MessageProtocol
 from web.websocket.refusal import Refusal
-from web.websocket.socket import set_nodelay
 from web.websocket.tls import half_close
 
 if TYPE_CHECKING:
@@ -197,7 +196,6 @@ class WebSocket:
             max_message=handler.max_message, max_fragments=handler.max_fragments, extensions=extensions
         )
         rest, sock = handler.read_ahead(), handler.connection()
-        set_nodelay(sock)
         sock.settimeout(None)
         self._opened = sock, protocol
         if rest:

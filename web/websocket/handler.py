@@ -5,6 +5,7 @@ with `environ["web.websocket"]`, is the handshake accepted; anything else it say
 socket leaves pywsgi, and this handler with its greenlet ends.
 """
 
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
@@ -41,6 +42,7 @@ class WebSocketHandler(HttpHandler):
     max_fragments: int | None = None
     compression: ClassVar[bool] = False
     clock: Clock = SystemClock()
+    is_prompt: ClassVar[bool] = False  # the listener has TCP_NODELAY, which connections inherit
 
     _upgrade = Upgrade(False)
     _route: WebSocket | None = None
@@ -124,6 +126,8 @@ class WebSocketHandler(HttpHandler):
         assert self.environ is not None
         check(self.environ)
         header, extensions = negotiate_deflate(self.environ, shared=shared) if self.compression else (None, [])
+        if not self.is_prompt:
+            set_nodelay(self.socket)
         headers = accept_headers(self.environ, subprotocol, header)
         lines = [f"HTTP/1.1 {SWITCHING}", *(f"{name}: {value}" for name, value in headers), "", ""]
         self._note_switching(headers)
@@ -179,3 +183,10 @@ class WebSocketHandler(HttpHandler):
             self.environ.pop(ROUTE_KEY, None)
             self._route.detach()
             self._route = None
+
+
+def set_nodelay(sock: GeventSocket) -> None:
+    """Send small frames at once.  A unix socket has no such option, and a reset one refuses it."""
+    if sock.family != socket.AF_UNIX:
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -6,18 +6,18 @@ ends, one user's request can be smuggled into another's (RFC 9112 section 11.2).
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
-from typing import Final
+from typing import Final, NamedTuple
 
 from web.websocket.refusal import Refusal
 
-# RFC 9112 section 3, and RFC 9110 sections 5.5 and 5.6.2.  HTTP/0.9 has no version, HTTP/2 another one.
+# RFC 9112 sections 2.2 and 3, and RFC 9110 sections 5.5 and 5.6.2.  HTTP/0.9 has no version, HTTP/2 another one.
+_END: Final = re.compile(rb"\n\r?\n")
 _LINE: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^\x00-\x20\x7f]+ HTTP/1\.[0-9]")
-_HEADER: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
+_HEADER: Final = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r?\n", re.MULTILINE)
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
-_SINGLE: Final = ("content-length", "transfer-encoding", "host")
+_SINGLE: Final = ("CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_HOST")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,68 +36,92 @@ class BadRequest(Refusal):
     """The head of a request that we do not read any further."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """A request line and its headers, in order, decoded as latin-1 like all of WSGI."""
 
     line: str
+    method: str
+    target: str
+    version: str
     headers: list[tuple[str, str]]
+    variables: dict[str, str]
+    """The headers by their names in the environ; what has an underscore could pose as another one, and is left out."""
+
+
+BLANK: Final = Head("", "", "", "HTTP/1.1", [], {})
+"""Of a request that could not be read."""
+
+
+def end_of_head(data: bytes, start: int = 0) -> int:
+    """Return how many of these bytes are a head, the empty line included; 0 while it has not come."""
+    found = _END.search(data, start)
+    return found.end() if found else 0
 
 
 def read_head(stream: BufferedReader, limits: Limits) -> Head:
-    """Read one head, the empty line included.  Blocks.
+    """Read one head, the empty line included, and nothing behind it.  Blocks.
 
     Raises: BadRequest; EOFError when the client hangs up in the middle of it.
     """
-    line = _read_line(stream, limits.line + 2, _too_long).rstrip("\n").removesuffix("\r")
-    if len(line) > limits.line:
-        raise _too_long()
-    if not _LINE.fullmatch(line):
-        raise _malformed("this is no request line of HTTP/1.1")
-    headers = _read_headers(stream, limits)
-    _check_framing(headers)
-    return Head(line, headers)
-
-
-def _read_line(stream: BufferedReader, limit: int, otherwise: Callable[[], BadRequest]) -> str:
-    """Read a line of at most `limit` bytes, its end included."""
-    raw = stream.readline(limit + 1)
-    if len(raw) > limit:
-        raise otherwise()
-    if not raw.endswith(b"\n"):
-        raise EOFError
-    return raw.decode("latin-1")
-
-
-def _read_headers(stream: BufferedReader, limits: Limits) -> list[tuple[str, str]]:
-    headers: list[tuple[str, str]] = []
-    left = limits.headers
+    data = b""
     while True:
-        line = _read_line(stream, left, _too_large)
-        left -= len(line)
-        if line in ("\r\n", "\n"):
-            return headers
-        if len(headers) == limits.count:
-            raise _too_large()
-        headers.append(_parse_header(line))
+        more = stream.peek()
+        if not more:
+            raise EOFError
+        size = end_of_head(data + more, max(len(data) - 2, 0))
+        data += stream.read(size - len(data) if size else len(more))
+        line, fields = _split(data, limits)  # of an unfinished head too, for it may be the beginning of too much
+        if size:
+            return _parse(line, fields, limits)
 
 
-def _parse_header(line: str) -> tuple[str, str]:
-    match = _HEADER.fullmatch(line.rstrip("\n").removesuffix("\r"))
-    if match is None:
+def _split(data: bytes, limits: Limits) -> tuple[str, str]:
+    """Part the request line from the rest, within limits."""
+    line, is_whole, fields = data.decode("latin-1").partition("\n")
+    line = line.removesuffix("\r")
+    if len(line) > limits.line:
+        raise BadRequest(414, "uri_too_long", "the request line is too long")
+    if is_whole and not _LINE.fullmatch(line):
+        raise _malformed("this is no request line of HTTP/1.1")
+    if len(fields) > limits.headers:
+        raise _too_large()
+    return line, fields
+
+
+def _parse(line: str, fields: str, limits: Limits) -> Head:
+    found = _HEADER.findall(fields)
+    if len(found) != fields.count("\n") - 1:  # all but the empty line
         raise _malformed("a header line is malformed")
-    return match[1], match[2].strip(" \t")
+    if len(found) > limits.count:
+        raise _too_large()
+    headers = [(name, value.strip(" \t")) for name, value in found]
+    variables = _variables(headers)
+    _check_framing(variables)
+    method, target, version = line.split(" ")
+    return Head(line, method, target, version, headers, variables)
 
 
-def _check_framing(headers: list[tuple[str, str]]) -> None:
-    """Make sure there is no doubt about where the request ends, and whom it is for."""
-    found: dict[str, str] = {}
+def _variables(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """What WSGI makes of the headers; those that came twice are joined."""
+    variables: dict[str, str] = {}
     for name, value in headers:
-        name = name.lower()
-        if name in _SINGLE and name in found:
+        if "_" in name:
+            continue
+        key = name.upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        if key not in variables:
+            variables[key] = value
+        elif key in _SINGLE:
             raise _malformed("a header came twice that may come only once")
-        found[name] = value
-    length, coding = found.get("content-length"), found.get("transfer-encoding")
+        else:
+            variables[key] += ("; " if key == "HTTP_COOKIE" else ",") + value
+    return variables
+
+
+def _check_framing(variables: dict[str, str]) -> None:
+    """Make sure there is no doubt about where the request ends."""
+    length, coding = variables.get("CONTENT_LENGTH"), variables.get("HTTP_TRANSFER_ENCODING")
     if length is not None and (coding is not None or not _DIGITS.fullmatch(length)):
         raise _malformed("the length of the body is in doubt")
     if coding is not None and coding.lower() != "chunked":
@@ -106,10 +130,6 @@ def _check_framing(headers: list[tuple[str, str]]) -> None:
 
 def _malformed(message: str) -> BadRequest:
     return BadRequest(400, "bad_request", message)
-
-
-def _too_long() -> BadRequest:
-    return BadRequest(414, "uri_too_long", "the request line is too long")
 
 
 def _too_large() -> BadRequest:

@@ -7,8 +7,8 @@ business.  gunicorn's `limit_request_*` do not reach it.
 import errno
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import gevent
@@ -17,7 +17,7 @@ from gevent.socket import SHUT_WR
 from geventwebsocket.handler import WebSocketHandler as _GeventWebSocketHandler
 
 from web.websocket.deadline import at_most
-from web.websocket.head import BadRequest, Head, Limits, read_head
+from web.websocket.head import BLANK, BadRequest, Head, Limits, end_of_head, read_head
 from web.websocket.redact import redact
 from web.websocket.refusal import INTERNAL, Refusal
 
@@ -42,6 +42,22 @@ _LOGGER: Final = logging.getLogger("web.websocket")
 _LINGER: Final = 1.0  # seconds in which a refused client can still read why
 
 
+class _Headers:
+    """What pywsgi and gunicorn ask of the headers they believe to have read."""
+
+    __slots__ = ("_head", "typeheader")
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self.typeheader = head.variables.get("CONTENT_TYPE")
+
+    def getheader(self, name: str) -> str | None:
+        return self._head.variables.get(name.upper().replace("-", "_"))  # content-length; no other is asked for
+
+    def items(self) -> list[tuple[str, str]]:
+        return self._head.headers
+
+
 class HttpHandler(_Base):
     """One HTTP connection.  The class attributes are its settings; override them in a subclass.
 
@@ -55,10 +71,11 @@ class HttpHandler(_Base):
     io_timeout: ClassVar[float] = 30.0  # seconds without progress, in a request's body or its answer
     discard_timeout: ClassVar[float] = 5.0  # seconds for the rest of a body that the application did not read
 
-    _head = Head("", [])
+    _head: Head = BLANK
     _unread = False  # of the body
     _served = False  # a request, on this connection
-    _came_alone = False  # the head was read in one piece, with nothing behind it
+    _came_whole = False  # the head, in what was read first
+    _came_alone = False  # with nothing behind it
 
     # pywsgi calls these.
 
@@ -84,19 +101,8 @@ class HttpHandler(_Base):
                 self._hang_up()
         return None if self.close_connection or self.rfile.closed else True
 
-    def MessageClass(self, *_: object) -> pywsgi.OldMessage:
-        """What pywsgi believes to read the headers with; they have been read."""
-        message = pywsgi.OldMessage()
-        for name, value in self._head.headers:
-            message[name] = value
-        return message
-
-    def _headers(self) -> Iterator[tuple[str, str]]:
-        """The headers as variables of the environ; what has an underscore could pose as another one."""
-        for name, value in self._head.headers:
-            key = name.upper().replace("-", "_")
-            if "_" not in name and key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-                yield f"HTTP_{key}", value
+    def _headers(self) -> Iterable[tuple[str, str]]:
+        return [(key, value) for key, value in self._head.variables.items() if key.startswith("HTTP_")]
 
     def run_application(self) -> None:
         try:
@@ -162,19 +168,31 @@ class HttpHandler(_Base):
             self.socket.settimeout(self.io_timeout)
         except OSError:
             return False
-        self._came_alone = came.find(b"\n\r\n") == len(came) - 3 > 0 and b"\n\n" not in came
+        size = end_of_head(came)
+        self._came_whole, self._came_alone = size > 0, 0 < size == len(came)
         return bool(came)
 
     def _read_request(self) -> None:
-        late = BadRequest(408, "request_timeout", "the request took too long to arrive")
-        with gevent.Timeout(self.header_timeout, late):
-            self._head = read_head(self.rfile, self.limits)
+        with nullcontext() if self._came_whole else self._deadline():
+            self._head = head = read_head(self.rfile, self.limits)
         if getattr(self.server, "draining", False):
             raise Refusal(503, "draining", "the server is about to stop; try again", {"Retry-After": "1"})
-        try:
-            self.read_request(self._head.line)
-        except ValueError as exc:
-            raise BadRequest(400, "bad_request", "the request is malformed") from exc
+        self._tell_pywsgi(head)
+
+    def _deadline(self) -> gevent.Timeout:
+        late = BadRequest(408, "request_timeout", "the request took too long to arrive")
+        return gevent.Timeout(self.header_timeout, late)
+
+    def _tell_pywsgi(self, head: Head) -> None:
+        """Leave what its `read_request` would have found."""
+        self.requestline, self.command, self.path, self.request_version = head[:4]
+        self.headers = _Headers(head)  # type: ignore[assignment]  # all of it that is used
+        length = head.variables.get("CONTENT_LENGTH")
+        self.content_length = None if length is None else int(length)  # type: ignore[assignment]  # the stubs know no None
+        if self.content_length and head.method == "HEAD":
+            raise BadRequest(400, "bad_request", "the request is malformed")
+        options = [option.strip() for option in head.variables.get("HTTP_CONNECTION", "").lower().split(",")]
+        self.close_connection = "close" in options or (head.version == "HTTP/1.0" and "keep-alive" not in options)
 
     def _discard_body(self) -> None:
         """Read what the application left of the body, or give the connection up."""
@@ -191,10 +209,8 @@ class HttpHandler(_Base):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer without the application.  Nothing of the request is kept, for it would be logged."""
-        self._head = Head("", [])
-        self.headers = self.MessageClass()
-        self.requestline = ""
-        self.request_version = "HTTP/1.1"
+        self._head = BLANK
+        self._tell_pywsgi(BLANK)
         self.environ = self._blank_environ()
         self.status = self.result = None
         self.headers_sent = self.response_use_chunked = False

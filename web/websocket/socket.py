@@ -36,13 +36,10 @@ class Socket(BaseSocket):
 
     def park(self, sock: GeventSocket, rest: bytes) -> None:
         """Take the descriptor out of `sock`, which is empty afterwards; `rest` was read ahead.  Never yields."""
-        set_nodelay(sock)
-        self._fd = sock.detach()
+        self._fd = sock.detach()  # which does not block, for gevent has seen to that
         self._rest = rest
         if self._fd < 0:
             self._lost()
-            return
-        os.set_blocking(self._fd, False)
 
     def _read_on(self) -> None:
         if self._reader is None:
@@ -123,13 +120,6 @@ class Socket(BaseSocket):
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-
-def set_nodelay(sock: GeventSocket) -> None:
-    """Send small frames at once.  A unix socket has no such option, and a reset one refuses it."""
-    if sock.family != _socket.AF_UNIX:
-        with suppress(OSError):
-            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
 
 
 def _dispose(watcher: "_IoWatcher | None") -> None:

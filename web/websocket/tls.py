@@ -16,7 +16,6 @@ from gevent.ssl import SSLSocket
 from chat.clock import Clock
 from web.websocket.base import READ_BUF, BaseSocket
 from web.websocket.protocol import MessageProtocol
-from web.websocket.socket import set_nodelay
 
 _RECORD: Final = 16384  # bytes a TLS record holds; also what one turn of the writer sends at most
 
@@ -37,7 +36,6 @@ class GreenletSocket(BaseSocket):
 
     def park(self, sock: GeventSocket, rest: bytes) -> None:
         """Share `sock` until `run` returns; `rest` was read ahead.  Never yields."""
-        set_nodelay(sock)
         sock.settimeout(None)  # deadlines are timers
         self._sock = sock
         self._rest = rest

@@ -43,6 +43,7 @@ class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  #
     """With gunicorn's access log, without secrets in it."""
 
     server: "GunicornServer"
+    is_prompt = True  # gunicorn sees to that
 
     def log_request(self) -> None:
         if not self.server.log.access_log_enabled:  # type: ignore[attr-defined]  # through pywsgi's wrapper
@@ -54,7 +55,7 @@ class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  #
         kept = self.environ, self.headers, self.response_headers
         self.environ = redacted_environ(self.environ or {})
         self.headers = pywsgi.OldMessage()
-        for name, value in redacted_headers(kept[1].items()):
+        for name, value in redacted_headers(self._head.headers):
             self.headers[name] = value
         self.response_headers = _without_cookies(self.response_headers or [])
         try:

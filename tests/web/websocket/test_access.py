@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 from gunicorn.config import Config
@@ -102,19 +103,18 @@ def test_whoever_configures_logging_gets_all_of_gunicorns_values(settings: dict[
 @pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
 def test_a_line_is_written_where_the_level_allows_it(level: int) -> None:
     logger = Logger(Config())
-    lines: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    logger.access_log.addHandler(handler)
-    logger.access_log.setLevel(level)
-    try:
-        write_line(logger, Atoms(Request()))
-    finally:
-        logger.access_log.removeHandler(handler)
-        logger.access_log.setLevel(logging.INFO)
+    lines = StringIO()
+    with unwatched(logger):
+        logger.access_log.addHandler(logging.StreamHandler(lines))
+        logger.access_log.setLevel(level)
+        try:
+            write_line(logger, Atoms(Request()))
+        finally:
+            logger.access_log.setLevel(logging.INFO)
 
-    assert len(lines) == (level == logging.INFO)
-    assert all(line.startswith("192.0.2.7 - - [") for line in lines)
+    written = lines.getvalue().splitlines()
+    assert len(written) == (level == logging.INFO)
+    assert all(line.startswith("192.0.2.7 - - [") for line in written)
 
 
 def test_whoever_has_put_a_filter_or_a_handler_in_gets_all_of_gunicorns_values() -> None:

@@ -1,11 +1,13 @@
 """Requests that become WebSockets, and those that do not after all."""
 
 import gc
+import socket
 
 import pytest
 
 from chat.closing import GONE, Closing
 from tests.web.websocket.peers import HANDSHAKE, Recorder, farewell, read_reply, request, text, turn_hub, until
+from web.websocket.handler import WebSocketHandler
 from web.websocket.protocol import text_frame
 
 
@@ -57,8 +59,8 @@ class View:
 def view():
     view = View()
     yield view
-    for socket in view.sockets:
-        socket.abort()
+    for each in view.sockets:
+        each.abort()
 
 
 def test_a_view_that_agrees_gets_a_socket(serve, view):
@@ -93,6 +95,21 @@ def test_what_is_sent_later_follows_what_was_read_ahead(serve, view):
     peer.send(third[4:])
 
     assert [bytes(peer.recv().data) for _ in range(2)] == [b"first", b"third"]
+
+
+def test_frames_are_sent_at_once(serve, view):
+    prompt = []
+
+    class Watched(WebSocketHandler):
+        def send_switching(self, subprotocol, *, shared):
+            extensions = super().send_switching(subprotocol, shared=shared)
+            prompt.append(self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            return extensions
+
+    serve(view, bases=(Watched,)).upgrade("/ws")
+
+    assert all(prompt)
+    assert len(prompt) == 1
 
 
 def test_the_limits_are_those_of_the_view(serve, view):

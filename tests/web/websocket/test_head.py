@@ -22,12 +22,42 @@ def test_a_head_is_read_to_its_end_and_no_further():
 
     head = read_head(stream, Limits())
 
-    assert head == Head("GET /a?b HTTP/1.1", [("Host", "h"), ("X", "y z")])
+    assert head == Head(
+        line="GET /a?b HTTP/1.1",
+        method="GET",
+        target="/a?b",
+        version="HTTP/1.1",
+        headers=[("Host", "h"), ("X", "y z")],
+        variables={"HTTP_HOST": "h", "HTTP_X": "y z"},
+    )
     assert stream.read() == b"rest"
 
 
 def test_bare_line_feeds_end_lines_too():
-    assert read(b"GET / HTTP/1.0\nHost: h\n\n") == Head("GET / HTTP/1.0", [("Host", "h")])
+    assert read(b"GET / HTTP/1.0\nHost: h\n\n") == read(b"GET / HTTP/1.0\r\nHost: h\r\n\r\n")
+
+
+def test_a_head_may_come_byte_by_byte():
+    data = b"GET / HTTP/1.1\r\nHost: h\r\nX: y\n\r\nrest"
+    stream = BufferedReader(BytesIO(data), buffer_size=1)
+
+    assert read_head(stream, Limits()) == read(data)
+    assert stream.read() == b"rest"
+
+
+def test_a_line_that_is_none_is_refused_before_the_head_has_ended():
+    assert status_of(b"hello\r\n") == 400
+
+
+def test_headers_that_came_twice_are_joined():
+    head = read(b"GET / HTTP/1.1\r\nX: 1\r\nCookie: a=b\r\nx: 2\r\nCookie: c=d\r\n\r\n")
+
+    assert head.variables == {"HTTP_X": "1,2", "HTTP_COOKIE": "a=b; c=d"}
+    assert [name for name, _ in head.headers] == ["X", "Cookie", "x", "Cookie"]
+
+
+def test_a_header_that_could_pose_as_another_one_is_left_out():
+    assert read(b"GET / HTTP/1.1\r\nContent_Length: 1\r\nX_Forwarded-For: a\r\n\r\n").variables == {}
 
 
 def test_latin_1_is_kept_as_wsgi_wants_it():
@@ -80,6 +110,7 @@ def test_a_line_that_is_none_is_400(line):
         b"Transfer-Encoding: gzip, chunked",
         b"Transfer-Encoding: identity",
         b"Host: a\r\nHost: b",
+        b"Content-Type: a/b\r\nContent-Type: c/d",
     ],
 )
 def test_a_header_that_leaves_doubts_is_400(header):

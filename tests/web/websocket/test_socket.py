@@ -33,17 +33,6 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_frames_are_sent_at_once(clock):
-    ours, theirs = tcp_pair()
-    watched = ours.dup()
-
-    parked, peer = park(clock, (ours, theirs))
-
-    with watched, peer.sock:
-        assert watched.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        parked.abort()
-
-
 def test_the_descriptor_has_one_holder(clock):
     ours, theirs = tcp_pair()
 

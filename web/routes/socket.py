@@ -47,6 +47,8 @@ def add_socket(blueprint: Blueprint, host: Host) -> None:
 class _Switching(Response):
     """101, whose headers are the handshake's: what would be put into this one is never sent."""
 
+    default_mimetype = None
+
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if self.status_code != HTTPStatus.SWITCHING_PROTOCOLS:  # the application has thought better of it
             return super().__call__(environ, start_response)

@@ -47,10 +47,9 @@ def write_line(log: Logger, atoms: "Atoms") -> None:
         return
     try:
         line = log.cfg.access_log_format % atoms + "\n"
-        for handler in log.access_log.handlers:
-            with handler.lock:
-                handler.stream.write(line)
-                handler.stream.flush()
+        for handler in log.access_log.handlers:  # without its lock: requests are answered in one thread
+            handler.stream.write(line)
+            handler.stream.flush()
     except Exception:  # as gunicorn does: a full disk must not cost the request
         log.exception("the access log failed")
 

@@ -148,7 +148,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
         senders=64,
         window=256,  # half a second's worth, so who is behind by one turn is no sign in a long window
         seconds=10.0,
-        quick_seconds=5.0,
+        quick_seconds=3.0,
         servers=OURS,
         quick=("ours-plain",),
     ),

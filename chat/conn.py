@@ -8,7 +8,7 @@ a `DirectConn`: the channel writes to it straight from the fan-out, and it needs
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import gevent
 from gevent.event import Event as Flag
@@ -45,6 +45,13 @@ class Conn(ABC):
         """End it, and wake a blocked `recv`.  Idempotent."""
 
 
+class Sink(Protocol):
+    """Where bytes for a connection go."""
+
+    def write(self, data: bytes) -> None:
+        """As `DirectConn.write`."""
+
+
 class DirectConn(Conn):
     """A connection that can be written to without blocking.
 
@@ -70,6 +77,11 @@ class DirectConn(Conn):
     def write(self, data: bytes) -> None:
         """Send what `format` encoded.  Never yields and never raises: what cannot be sent now is queued, up to a bound
         past which the connection is closed as too slow."""
+
+    @property
+    def sink(self) -> Sink:
+        """What the fan-out writes to: itself, or the one object all its life that it passes everything on to as it is."""
+        return self
 
     def probe(self) -> None:
         """Find out whether the other end still lives; `on_gone` tells.  Never yields."""

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 import gevent
 from gevent.event import Event as Flag
 
+from chat.conn import Sink
 from chat.event import Ack, Event, Message, Published, Refusal, Welcome, Whisper
 from chat.format import Format
 from chat.member import Member, State, Step
@@ -37,7 +38,7 @@ class Note(NamedTuple):
     event: Ack | Refusal
 
 
-Group: TypeAlias = dict[Member, None]  # a set that keeps its order
+Group: TypeAlias = dict[Member, Sink]  # members that get the same bytes
 Item: TypeAlias = Published | Arrival | Note
 
 
@@ -155,7 +156,7 @@ class Fanout:
         if member.state is not State.JOINING:
             return
         member.step(Step.WELCOMED)
-        self._groups.setdefault(member.conn.format, {})[member] = None
+        self._groups.setdefault(member.conn.format, {})[member] = member.conn.sink
         self._users[member.username] = (*self._users.get(member.username, ()), member)
         welcome.offset = self.offset
         member.conn.write(member.conn.format.encode([welcome, *missed]))
@@ -164,13 +165,13 @@ class Fanout:
     def _write(self, turn: Turn) -> None:
         """One write per member.  Yields only between slices; a member that ends meanwhile ignores what it gets."""
         slice_ends = perf_counter() + SLICE
-        written = 0
         for form, group in list(self._groups.items()):
             shared = form.encode(turn.public) if turn.public else b""
-            for member in tuple(group) if shared else [member for member in turn.private if member in group]:
-                private = turn.private.get(member)
-                member.conn.write(shared + form.encode(private) if private else shared)
-                written += 1
-                if written % LOOK == 0 and perf_counter() > slice_ends:
+            private = {group[member]: form.encode(events) for member, events in turn.private.items() if member in group}
+            sinks = tuple(group.values() if shared else private)
+            for start in range(0, len(sinks), LOOK):
+                for sink in sinks[start : start + LOOK]:
+                    sink.write(shared + private[sink] if sink in private else shared)
+                if perf_counter() > slice_ends:
                     gevent.sleep(0)
                     slice_ends = perf_counter() + SLICE

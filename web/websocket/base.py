@@ -48,7 +48,7 @@ class State(Enum):
     CLOSED = "closed"  # the descriptor is gone
 
 
-_OPEN: Final = State.OPEN  # the fan-out asks for each member, and to look it up in the enumeration takes longer
+OPEN: Final = State.OPEN  # the fan-out asks for each member, and to look it up in the enumeration takes longer
 
 # CLOSED is legal from everywhere: the network needs no permission.
 TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
@@ -105,7 +105,7 @@ class BaseSocket(ABC):
 
     @abstractmethod
     def _transmit(self, data: bytes) -> None:
-        """Send `data`, or `_queue` what cannot be sent now, and call `_sent` with what could be later."""
+        """Send `data` behind what waits: `_queue` it, and call `_sent` with what could be sent, now or later."""
 
     @abstractmethod
     def _read_on(self) -> None:
@@ -155,7 +155,7 @@ class BaseSocket(ABC):
 
         From before: what a returning client has missed may be more at once, and it is no slow reader for that.
         """
-        if data and self._state is _OPEN:
+        if data and self._state is OPEN:
             if self._outbox is not None and self.outstanding > self._write_buf:
                 self.close(*SLOW)
             else:
@@ -310,7 +310,8 @@ class BaseSocket(ABC):
             self._arm(CLOSE_DEADLINE)
         if last:
             self._transmit(last)
-        self._flushed()
+        else:
+            self._flushed()
 
     def _flushed(self) -> None:
         if self._state is State.LINGERING and self._outbox is None:

@@ -80,6 +80,10 @@ class WebSocketConn(DirectConn):
     def write(self, data: bytes) -> None:
         self.socket.write(data)
 
+    @property
+    def sink(self) -> BaseSocket:
+        return self.socket
+
     def probe(self) -> None:
         self.socket.write(self.PING)
 

@@ -13,7 +13,7 @@ from gevent import get_hub
 from gevent.socket import socket as GeventSocket
 
 from chat.clock import Clock
-from web.websocket.base import READ_BUF, BaseSocket
+from web.websocket.base import OPEN, READ_BUF, BaseSocket
 from web.websocket.protocol import MessageProtocol
 
 if TYPE_CHECKING:
@@ -65,19 +65,28 @@ class Socket(BaseSocket):
             data = b""
         self._heard(data)
 
-    def _transmit(self, data: bytes) -> None:
-        sent = 0
-        if self._outbox is None:
-            try:
-                sent = os.write(self._fd, data)
-            except BlockingIOError:
-                pass
-            except OSError:
-                self._lost()
-                return
+    def write(self, data: bytes) -> None:
+        if self._outbox is not None or self._state is not OPEN or not data:
+            super().write(data)
+            return
+        # The usual case, in one step: the fan-out does this for each member.
+        try:
+            sent = os.write(self._fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._lost()
+            return
         if sent < len(data):
             self._queue(memoryview(data)[sent:])
             self._write_on()
+
+    def _transmit(self, data: bytes) -> None:
+        is_next = self._outbox is None
+        self._queue(data)
+        self._write_on()
+        if is_next:
+            self._drain()
 
     def _write_on(self) -> None:
         if self._writer is None:

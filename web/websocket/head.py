@@ -69,23 +69,24 @@ def read_head(stream: BufferedReader, limits: Limits) -> Head:
         if not more:
             raise EOFError
         size = end_of_head(data + more, max(len(data) - 2, 0))
+        is_seen = b"\n" in data
         data += stream.read(size - len(data) if size else len(more))
-        line, fields = _split(data, limits)  # of an unfinished head too, for it may be the beginning of too much
+        line, is_whole, fields = _split(data, limits)  # of an unfinished head too, for it may be the beginning of too much
+        if is_whole and not is_seen and not _LINE.fullmatch(line):  # once, however slowly the rest drips in
+            raise _malformed("this is no request line of HTTP/1.1")
         if size:
             return _parse(line, fields, limits)
 
 
-def _split(data: bytes, limits: Limits) -> tuple[str, str]:
-    """Part the request line from the rest, within limits."""
+def _split(data: bytes, limits: Limits) -> tuple[str, str, str]:
+    """Part the request line from the rest, within limits; between them is its end, "" while it has not come."""
     line, is_whole, fields = data.decode("latin-1").partition("\n")
     line = line.removesuffix("\r")
     if len(line) > limits.line:
         raise BadRequest(414, "uri_too_long", "the request line is too long")
-    if is_whole and not _LINE.fullmatch(line):
-        raise _malformed("this is no request line of HTTP/1.1")
     if len(fields) > limits.headers:
         raise _too_large()
-    return line, fields
+    return line, is_whole, fields
 
 
 def _parse(line: str, fields: str, limits: Limits) -> Head:

@@ -1,3 +1,3 @@
 """What all tests may ask for."""
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["chat.testing.fixtures", "tests.postgres"]

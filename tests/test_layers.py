@@ -31,7 +31,10 @@ LAYERS = """
     chat.loop
     chat.channel
     chat.controller chat.server
-    chat.testing
+    chat.testing.clock chat.testing.turns
+    chat.testing.conns
+    chat.testing.faults chat.testing.person
+    chat.testing chat.testing.fixtures
     chat
 
     web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.serving

@@ -1,6 +1,5 @@
 """What the tests of the core share: a clock that stands still, servers that are closed, and nothing left behind."""
 
-import gc
 import logging
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -8,38 +7,20 @@ from io import StringIO
 import gevent
 import pytest
 
-from chat import ChatChannel, ChatServer, ServerConf
+from chat import ChatChannel, ChatServer
 from chat.database import Database, Schema, upgrade
 from chat.schema import CHAT
 from chat.testing import TurnedClock
-from tests.chat.steps import our_greenlets
+from chat.testing.fixtures import MakeChatServer
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "logs_errors: the test provokes a fault that is to be logged, or printed by gevent")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_objects() -> None:
-    """`gc.get_objects` does not list what is frozen, so that looking for greenlets after each test is quick."""
-    gc.freeze()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def all_objects_in_the_end() -> Iterator[None]:
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind(no_chat_greenlet_left) -> None:
     """Fails a test after which a greenlet of the package still runs."""
-    yield
-    left = our_greenlets()
-    gevent.joinall(left, timeout=2)
-    stuck = [found for found in left if not found.dead]
-    gevent.killall(stuck)  # so that the next test does not fail for it
-    assert stuck == []
 
 
 @pytest.fixture(autouse=True)
@@ -56,27 +37,13 @@ def nothing_crashes(request, caplog) -> Iterator[None]:
 
 
 @pytest.fixture
-def clock() -> TurnedClock:
-    return TurnedClock()
-
-
-MakeServer = Callable[..., ChatServer]
+def clock(chat_clock) -> TurnedClock:
+    return chat_clock
 
 
 @pytest.fixture
-def make_server(nothing_left_behind, nothing_crashes, clock) -> Iterator[MakeServer]:
-    """Makes servers, whose settings are keywords, and closes them at the end."""
-    made: list[ChatServer] = []
-
-    def make(*, backends: dict[str, object] | None = None, **conf: object) -> ChatServer:
-        server = ChatServer(ServerConf(**conf), clock=clock, **(backends or {}))
-        made.append(server)
-        return server
-
-    yield make
-    with gevent.Timeout(10):
-        for server in reversed(made):
-            server.close()
+def make_server(nothing_crashes, make_chat_server) -> MakeChatServer:
+    return make_chat_server
 
 
 @pytest.fixture

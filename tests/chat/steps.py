@@ -1,16 +1,13 @@
 """What the tests of the core do over and over: join, hear, wait."""
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 import gevent
-import greenlet
 
 from chat import ChatChannel
 from chat.conn import PipeClient, PipeConn
 from chat.format import Format
-from tests.chat.fakes import DirectFake, EventFormat
+from chat.testing import DirectFake, EventFormat, never_yields, wait_until
+
+__all__ = ["enter", "enter_directly", "hear", "hear_until", "leave", "never_yields", "text_of", "wait_until"]
 
 
 def enter(channel: ChatChannel, username: str) -> PipeClient:
@@ -51,33 +48,3 @@ def hear_until(client: PipeClient, said: str, timeout: float = 2.0) -> list[str]
         while not heard or heard[-1] != said:
             heard += hear(client, timeout=None)
     return heard
-
-
-def wait_until(is_so: Callable[[], bool], timeout: float = 2.0) -> None:
-    """Ask again, each time the others had their turn, until it is so."""
-    with gevent.Timeout(timeout, AssertionError("it never came to be so")):
-        while not is_so():
-            gevent.sleep(0)
-
-
-@contextmanager
-def never_yields() -> Iterator[None]:
-    """Fails when there is a switch of greenlets inside."""
-    switches: list[object] = []
-    before = greenlet.settrace(lambda event, args: switches.append((event, args)))
-    try:
-        yield
-    finally:
-        greenlet.settrace(before)
-    assert switches == []
-
-
-def our_greenlets() -> list[gevent.Greenlet]:
-    """Those of the package that have not ended."""
-    return [
-        found
-        for found in gc.get_objects()
-        if type(found) is gevent.Greenlet
-        and not found.dead
-        and (getattr(found._run, "__module__", None) or "").startswith("chat.")
-    ]

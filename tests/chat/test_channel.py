@@ -359,7 +359,7 @@ class TestJoining:
         first = enter_directly(lobby, "ada")
         second = enter_directly(lobby, "ada")
 
-        assert first.wait_closed() == REPLACED
+        assert first.wait_for_end() == REPLACED
         assert lobby.get_users() == ["ada", "bob"]
         lobby.new_broadcast("over", "bob")
         second.wait_for(Message)
@@ -698,7 +698,7 @@ class TestSlowMembers:
             lobby.new_broadcast("x", "bob")
             lobby.flush()
 
-        assert slow.wait_closed().code == 4008
+        assert slow.wait_for_end().code == 4008
 
     def test_one_whose_close_takes_long_holds_up_nobody(self, lobby):
         class NeverCloses(ThreeMethods):

@@ -13,14 +13,26 @@ from chat.closing import GONE, CloseCode, Closing
 from chat.conn import Conn, DirectConn, GreenletConn, PipeConn, as_direct
 from chat.errors import ConnEOF, TestTimeout
 from chat.format import LINES
-from tests.chat.fakes import DirectFake, Jammed, ThreeMethods
-from tests.chat.steps import never_yields, wait_until
+from chat.testing import (
+    DirectFake,
+    DroppingConn,
+    DuplicatingConn,
+    HalfOpenConn,
+    Jammed,
+    SlowConn,
+    ThreeMethods,
+    never_yields,
+    wait_until,
+)
+from chat.wire import Request
 
 WRITE_BUF = 1000
 
 
 class PipePeer:
     """The client of a `PipeConn`."""
+
+    copies = 1  # of everything that it says
 
     def __init__(self, pipe: PipeConn) -> None:
         self._client = pipe.client
@@ -51,6 +63,7 @@ class FakePeer:
         self._conn = conn
         self.say = conn.say
         self.hang_up = conn.hang_up
+        self.copies = 2 if isinstance(conn, DuplicatingConn) else 1
 
     def heard(self) -> list[str]:
         return [text for text in self._conn.lines if text]
@@ -64,27 +77,41 @@ def make_pipe() -> tuple[DirectConn, PipePeer]:
     return GreenletConn(pipe, WRITE_BUF), PipePeer(pipe)
 
 
-def make_fake() -> tuple[DirectConn, FakePeer]:
-    conn = DirectFake(write_buf=WRITE_BUF)
-    return conn, FakePeer(conn)
+FAKES: dict[str, Callable[[], DirectFake]] = {
+    "fake": lambda: DirectFake(LINES, WRITE_BUF),
+    "slow": lambda: SlowConn(7, LINES, WRITE_BUF),
+    "dropping": lambda: DroppingConn(100, LINES, WRITE_BUF),
+    "half-open": lambda: HalfOpenConn(LINES, WRITE_BUF),
+    "duplicating": lambda: DuplicatingConn(LINES, WRITE_BUF),
+}
 
 
-@pytest.fixture(params=[make_pipe, make_fake], ids=["greenlets", "fake"])
+@pytest.fixture(params=["greenlets", *FAKES])
 def pair(request, nothing_left_behind):
-    conn, peer = request.param()
+    if request.param == "greenlets":
+        conn, peer = make_pipe()
+    else:
+        conn = FAKES[request.param]()
+        peer = FakePeer(conn)
     yield conn, peer
     conn.close()
 
 
 class Ear:
-    """What the channel's side hears."""
+    """What the channel's side hears; of what comes twice in a row only once."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_text: Callable[[str], None] = lambda _: None) -> None:
         self.texts: list[str] = []
         self.closings: list[Closing] = []
+        self._on_text = on_text
 
     def start(self, conn: DirectConn) -> None:
-        conn.start(lambda request: self.texts.append(request.text), self.closings.append)
+        conn.start(self._hear, self.closings.append)
+
+    def _hear(self, request: Request) -> None:
+        if [request.text] != self.texts[-1:]:
+            self.texts.append(request.text)
+            self._on_text(request.text)
 
 
 @pytest.fixture
@@ -175,20 +202,15 @@ class TestEveryDirectConn:
         wait_until(lambda: ear.texts == ["one"])
 
     def test_it_can_be_paused_by_what_it_hears(self, conn, peer):
-        texts = []
-
-        def hear(request) -> None:
-            texts.append(request.text)
-            conn.pause()
-
-        conn.start(hear, lambda closing: None)
+        ear = Ear(lambda _: conn.pause())
+        ear.start(conn)
         for text in ("one", "two"):
             peer.say(text)
         gevent.idle()
-        assert texts == ["one"]
+        assert ear.texts == ["one"]
 
         conn.resume()
-        wait_until(lambda: texts == ["one", "two"])
+        wait_until(lambda: ear.texts == ["one", "two"])
 
     def test_a_paused_conn_can_be_written_to(self, conn, ear, peer):
         conn.pause()
@@ -293,7 +315,7 @@ class TestEveryDirectConn:
     def test_without_a_channel_texts_can_be_fetched(self, conn, peer):
         for text in ("one", "two"):
             peer.say(text)
-        assert [conn.recv(), conn.recv()] == ["one", "two"]
+        assert [conn.recv() for _ in range(2 * peer.copies)][:: peer.copies] == ["one", "two"]
 
         peer.hang_up()
         with pytest.raises(ConnEOF):
@@ -307,7 +329,7 @@ class TestSlowPeers:
     def stalled(self, request) -> DirectConn:
         if request.param == "greenlets":
             return GreenletConn(Jammed(), WRITE_BUF)
-        conn = DirectFake(write_buf=WRITE_BUF)
+        conn = DirectFake(LINES, WRITE_BUF)
         conn.stall()
         return conn
 

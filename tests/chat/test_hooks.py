@@ -357,7 +357,7 @@ class TestOnConnect:
         lobby = make_lobby(Greeter(lambda channel, user: channel.remove_user(user) if user == "troll" else None))
         ada, troll = enter_directly(lobby, "ada"), enter_directly(lobby, "troll")
 
-        assert troll.wait_closed().code == 4503
+        assert troll.wait_for_end().code == 4503
         ada.wait_for(Left)
         assert lobby.get_users() == ["ada"]
 
@@ -365,8 +365,8 @@ class TestOnConnect:
         lobby = make_lobby(Greeter(lambda channel, user: channel.close() if user == "last" else None))
         ada, last = enter_directly(lobby, "ada"), enter_directly(lobby, "last")
 
-        ada.wait_closed()
-        last.wait_closed()
+        ada.wait_for_end()
+        last.wait_for_end()
         assert lobby.is_closed
 
     def test_it_can_bring_a_bot_along(self, make_lobby):
@@ -580,5 +580,5 @@ def test_a_hook_that_is_still_running_when_the_channel_is_closed_goes_first(make
 
     may_go_on.set()
 
-    ada.wait_closed()
+    ada.wait_for_end()
     assert not any(isinstance(event, Message) for event in ada.events)

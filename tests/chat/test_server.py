@@ -25,9 +25,10 @@ from chat.errors import (
 from chat.event import Message
 from chat.presence import MemoryPresence
 from chat.registry import ChannelRecord, MemoryRegistry
+from chat.testing import chat_greenlets
 from chat.tokens import Grant, MemoryTokens
 from tests.chat.fakes import DirectFake, EventFormat, GatedArchive, ThreeMethods
-from tests.chat.steps import enter, enter_directly, hear, hear_until, our_greenlets, wait_until
+from tests.chat.steps import enter, enter_directly, hear, hear_until, wait_until
 
 BAD_NAMES = ["", " lobby", "a\nb", "x" * 65, "a\u200bb", None, 5]
 
@@ -359,7 +360,7 @@ class TestChannels:
         with pytest.raises(OSError, match="on purpose"):
             lobby.close()
 
-        ada.wait_closed()
+        ada.wait_for_end()
         assert lobby.is_closed
 
     def test_a_broker_that_cannot_open_leaves_no_greenlet_and_no_name_behind(self, make_server):
@@ -375,7 +376,7 @@ class TestChannels:
         server = make_server(backends={"broker": broker})
         with pytest.raises(BrokerUnavailable):
             server.create_channel("lobby")
-        assert our_greenlets() == []
+        assert chat_greenlets() == []
         broker.is_away = False
 
         assert server.create_channel("lobby").get_users() == []
@@ -480,7 +481,7 @@ class TestClosing:
             except ChannelClosed:
                 outcomes.append(conn.closing is None)
             else:
-                outcomes.append(conn.wait_closed() == SERVER_CLOSED)
+                outcomes.append(conn.wait_for_end() == SERVER_CLOSED)
 
         joining = [gevent.spawn(join, number) for number in range(10)]
         closing = gevent.spawn(server.close)

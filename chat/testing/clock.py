@@ -1,4 +1,4 @@
-"""For tests of whoever builds on this package: a clock that the test turns."""
+"""A clock that the test turns."""
 
 import heapq
 from collections.abc import Callable

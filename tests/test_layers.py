@@ -39,7 +39,9 @@ LAYERS = """
 
     web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.serving
     web.websocket.tls_server web.websocket.deadline web.websocket.outbox web.websocket.lock
-    web.websocket.protocol web.websocket.handshake web.websocket.head web.websocket.census
+    web.websocket.protocol web.websocket.head web.websocket.census
+    web.websocket.deflate
+    web.websocket.handshake
     web.websocket.base web.websocket.formats web.websocket.http web.websocket.access
     web.websocket.socket web.websocket.upgrade web.websocket.conn
     web.websocket.tls web.websocket.heartbeat

@@ -63,6 +63,7 @@ def _enter(host: Host, upgrade: Upgrade, token: str, resume: Resume | None, addr
         read_buf=host.settings.conf.read_buf,
         max_message=MAX_WIRE,
         max_fragments=MAX_FRAGMENTS,
+        compression=host.settings.compression,
     )
 
 

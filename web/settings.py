@@ -144,6 +144,8 @@ class Settings:
     """Seconds after which `authorize` is asked again for an open socket."""
     fast_handshake: bool = _setting(_flag, False)
     """WebSockets come in ahead of Flask's dispatch: no before_request, session or after_request for them."""
+    compression: bool = _setting(_flag, False)
+    """WebSockets whose clients offer permessage-deflate are compressed."""
     conf: ServerConf = field(default_factory=ServerConf)
     """One `CHAT_` setting for each field of ServerConf that a text can express."""
 

@@ -62,6 +62,11 @@ class OneThread:
         self._run(self._socket.close())
 
     @property
+    def compresses(self) -> bool:
+        """The server agreed to permessage-deflate."""
+        return bool(self._socket.protocol.extensions)
+
+    @property
     def close_code(self) -> int | None:
         return self._socket.close_code
 
@@ -208,10 +213,12 @@ class Person:
         token: str = answer.json["token"]
         return token
 
-    def enter(self, channel: str, *, query: str = "") -> "Chatter":
+    def enter(self, channel: str, *, query: str = "", compression: str | None = None) -> "Chatter":
         """Over chat.v1."""
         protocols = ["chat.v1", f"chat.token.{self.token(channel)}"]
-        socket = self.place.websocket(f"{self.place.prefix}/ws{query}", subprotocols=protocols, origin=self.place.origin)
+        socket = self.place.websocket(
+            f"{self.place.prefix}/ws{query}", subprotocols=protocols, origin=self.place.origin, compression=compression
+        )
         return Chatter(socket, channel)
 
     def enter_plain(self, channel: str) -> "Listener":

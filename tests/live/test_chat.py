@@ -174,6 +174,23 @@ def _enter_again(person: Person) -> bool:
     return True
 
 
+def test_over_tls_some_are_compressed_and_some_are_not(tmp_path: Path) -> None:
+    files, trusting = certificate(tmp_path)
+    with gunicorn(tmp_path / "instance", *files, CHAT_COMPRESSION="1", CHAT_FAST_HANDSHAKE="1") as (_, where):
+        ann = newcomer(Place(where, tls=trusting), "ann")
+        ann.create("lobby")
+        chatters = [ann.enter("lobby", compression=offer) for offer in ("deflate", None, "deflate")]
+        assert [chatter.socket.compresses for chatter in chatters] == [True, False, True]
+        said = ["short", "long, long, long " * 200, "short again"]
+
+        for text in said:
+            chatters[0].say(text)
+
+        for chatter in chatters:
+            assert [chatter.hear("message")["text"] for _ in said] == said
+            chatter.close()
+
+
 EVERYTHING = '%(h)s "%(r)s" %(s)s %(q)s %(f)s %({authorization}i)s %({cookie}i)s %({raw_uri}e)s %({upgrade}o)s'
 
 

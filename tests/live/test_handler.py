@@ -39,12 +39,6 @@ def dial(request, tmp_path):
             yield lambda where, **options: connect(f"ws://localhost:{port}{where}", **options)
 
 
-@pytest.fixture
-def compressing():
-    with serving("--compression") as server:
-        yield f"ws://localhost:{server.wait_for(SERVING).group(1)}"
-
-
 BOTH = pytest.mark.parametrize("where", ["/parked", "/route"])
 
 
@@ -52,7 +46,7 @@ BOTH = pytest.mark.parametrize("where", ["/parked", "/route"])
 def test_whatever_is_sent_comes_back(dial, where):
     sent = ["", "grüße", b"\xff\x00", "x" * 200_000, b"y" * 3_000_000]
 
-    with dial(where, max_size=None) as client:
+    with dial(where, compression=None, max_size=None) as client:
         for message in sent:
             client.send(message)
             assert client.recv(timeout=WAIT) == message
@@ -89,8 +83,8 @@ def test_what_is_no_websocket_stays_http(dial):
 
 
 @BOTH
-def test_compression_is_spoken_where_it_is_agreed_on(compressing, where):
-    with connect(f"{compressing}{where}", compression="deflate") as client:
+def test_compression_is_spoken_where_it_is_agreed_on(dial, where):
+    with dial(where, compression="deflate") as client:
         assert "permessage-deflate" in client.response.headers["Sec-WebSocket-Extensions"]
         for message in ("hello " * 1000, b"\x00" * 100_000):
             client.send(message)

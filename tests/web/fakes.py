@@ -2,11 +2,13 @@
 
 import json
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from gevent import socket as gevent_socket
 from gevent.socket import socket as GeventSocket
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from chat.clock import Clock
 from chat.closing import Closing
@@ -32,6 +34,8 @@ class Frame(NamedTuple):
 
     opcode: int
     payload: bytes
+    deflated: bool = False
+    """It came compressed; `payload` is what it inflates to."""
 
     @property
     def closing(self) -> Closing:
@@ -39,12 +43,24 @@ class Frame(NamedTuple):
         return Closing(int.from_bytes(self.payload[:2], "big"), self.payload[2:].decode())
 
 
-def client_frame(payload: str | bytes, opcode: int = TEXT) -> bytes:
-    """A frame as a client sends it; its mask is all zeros, which is one like any other."""
+def client_frame(payload: str | bytes, opcode: int = TEXT, *, first: int = 0x80) -> bytes:
+    """A frame as a client sends it; its mask is all zeros, which is one like any other.  `first` are its flags."""
     data = payload.encode() if isinstance(payload, str) else payload
     size = len(data)
     length = bytes([0x80 | size]) if size < 126 else bytes([0xFE]) + size.to_bytes(2, "big")
-    return bytes([0x80 | opcode]) + length + bytes(4) + data
+    return bytes([first | opcode]) + length + bytes(4) + data
+
+
+def deflated(payload: bytes) -> bytes:
+    """A message as permessage-deflate has it, RFC 7692 section 7.2.1."""
+    compressor = zlib.compressobj(wbits=-15)
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def inflated(payload: bytes) -> bytes:
+    """What a message says that came by permessage-deflate, RFC 7692 section 7.2.2; it has to be whole."""
+    decompressor = zlib.decompressobj(wbits=-15)
+    return decompressor.decompress(payload + b"\x00\x00\xff\xff")
 
 
 def close_frame(code: int = 1000, reason: str = "") -> bytes:
@@ -75,7 +91,9 @@ class Frames:
         if len(rest) < start + size:
             return None
         self._rest = rest[start + size :]
-        return Frame(rest[0] & 0x0F, rest[start : start + size])
+        payload = rest[start : start + size]
+        deflated = bool(rest[0] & 0x40)
+        return Frame(rest[0] & 0x0F, inflated(payload) if deflated else payload, deflated)
 
 
 class Answer(NamedTuple):
@@ -198,10 +216,16 @@ class Caller:
 
 
 class SocketFake(BaseSocket):
-    """A WebSocket without a wire: everything but the transport is the real one.  The test is the peer."""
+    """A WebSocket without a wire: everything but the transport is the real one.  The test is the peer.
 
-    def __init__(self, clock: Clock, write_buf: int = 1 << 20) -> None:
-        super().__init__(MessageProtocol(max_message=1 << 16, max_fragments=16), write_buf=write_buf, clock=clock)
+    `sent` is what was written to it, each time; `frames` is what that says.
+    """
+
+    def __init__(self, clock: Clock, write_buf: int = 1 << 20, *, deflates: bool = False) -> None:
+        extensions = [PerMessageDeflate(True, True, 15, 15)] if deflates else []
+        protocol = MessageProtocol(max_message=1 << 16, max_fragments=16, extensions=extensions)
+        super().__init__(protocol, write_buf=write_buf, clock=clock)
+        self.sent: list[bytes] = []
         self.frames: list[Frame] = []
         self.reading = False
         self.half_closed = False
@@ -215,6 +239,7 @@ class SocketFake(BaseSocket):
         if self.stuck:
             self._queue(data)
         else:
+            self.sent.append(data)
             self.frames += self._cutter.cut(data)
 
     def _read_on(self) -> None:

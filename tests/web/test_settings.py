@@ -43,6 +43,7 @@ KINDS = [
     ("CHAT_RESUME_LIMIT", "0", 5, 0, 5, 1000),
     ("CHAT_REAUTHORIZE", "60", 1, 60.0, 1.0, 300.0),
     ("CHAT_FAST_HANDSHAKE", "yes", False, True, False, False),
+    ("CHAT_COMPRESSION", "on", False, True, False, False),
 ]
 CONF_KINDS = [
     ("CHAT_READ_BUF", "1", 2, 1, 2, 8192),
@@ -168,6 +169,7 @@ WRONG: list[tuple[str, object]] = [
     ("CHAT_RESUME_LIMIT", "-1"),
     ("CHAT_REAUTHORIZE", "0"),
     ("CHAT_FAST_HANDSHAKE", "perhaps"),
+    ("CHAT_COMPRESSION", "gzip"),
     ("CHAT_READ_BUF", "0"),
     ("CHAT_WRITE_BUF", "1 MiB"),
     ("CHAT_INBOX", "-1"),

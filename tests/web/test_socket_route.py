@@ -14,7 +14,7 @@ from chat.closing import CHANNEL_CLOSED, FLOOD, LOGGED_OUT, NOT_ALLOWED, NOT_TEX
 from chat.errors import ExpiredToken, InvalidToken
 from tests.chat.steps import wait_until
 from tests.web.conftest import Dial, MakeHost, Serve
-from tests.web.fakes import BINARY, HANDSHAKE, PING, PONG, Answer, Caller, Frame, client_frame, close_frame
+from tests.web.fakes import BINARY, HANDSHAKE, PING, PONG, TEXT, Answer, Caller, Frame, client_frame, close_frame, deflated
 from web import Chat
 from web.websocket.conn import ABUSE
 from web.websocket.upgrade import KEY, Upgrade
@@ -680,6 +680,50 @@ def test_what_somebody_may_not_do_is_refused_by_name(make_house: MakeHouse) -> N
     assert ann.event()["code"] == "forbidden"
     ann.ask(type="publish", channel="lobby", text="x", id="2", to="ann")
     assert ann.events_until("ack")[-1]["id"] == "2"
+
+
+# Compressed
+
+OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
+AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+FIN, RSV1 = 0x80, 0x40
+
+
+@pytest.mark.parametrize("headers", [{}, V1], ids=["plain", "v1"])
+def test_compression_is_for_those_who_offer_it(make_house: MakeHouse, headers: dict[str, str | None]) -> None:
+    house = make_house(COMPRESSION=True)
+    long = "hear, hear " * 100
+
+    answer, ann = house.ask(house.token("ann"), {**headers, **OFFER})
+    assert answer.headers["sec-websocket-extensions"] == AGREED
+    answer, bob = house.ask(house.token("bob"), headers)
+    assert "sec-websocket-extensions" not in answer.headers
+
+    said = json.dumps({"type": "publish", "channel": "lobby", "text": long}) if headers else long
+    ann.send(client_frame(deflated(said.encode()), first=FIN | RSV1))
+    heard = {
+        caller: next(frame for frame in iter(caller.frame, None) if long in frame.payload.decode()) for caller in (ann, bob)
+    }
+    assert heard[ann] == Frame(TEXT, heard[bob].payload, deflated=True)
+    assert not heard[bob].deflated
+
+
+def test_nobody_is_compressed_where_it_is_not_set(house: House) -> None:
+    answer, ann = house.ask(house.token("ann"), OFFER)
+
+    assert "sec-websocket-extensions" not in answer.headers
+    ann.send(client_frame(deflated(b"x"), first=FIN | RSV1))
+    assert ann.closing() == Closing(1002, "reserved bits must be 0")
+
+
+def test_what_inflates_to_more_than_64_kib_ends_it(make_house: MakeHouse) -> None:
+    house = make_house(COMPRESSION=True)
+    _, ann = house.ask(house.token("ann"), OFFER)
+
+    ann.send(client_frame(deflated(b"x" * (64 * 1024 + 1)), first=FIN | RSV1))
+
+    assert ann.closing() == Closing(1009, "frame exceeds limit of 65536 bytes")
+    house.until_empty()
 
 
 # Coming back

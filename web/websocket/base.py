@@ -20,6 +20,7 @@ from web.websocket.protocol import Message, MessageProtocol, cut_reason, ping_fr
 
 CLOSE_DEADLINE: Final = 5.0  # seconds for the peer's close frame, and for what is still queued
 READ_BUF: Final = 8192  # bytes a turn: 64 KiB of tiny frames would hold up the loop for 30 ms
+DEFLATED_READ_BUF: Final = 1024  # the same of a peer that may compress: they inflate to 1 MiB at most
 LINGER: Final = 1.0  # seconds to read on after we shut down writing: closing with unread input would send RST
 
 _LOGGER: Final = logging.getLogger("web.websocket")
@@ -85,7 +86,7 @@ class BaseSocket(ABC):
     def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock, read_buf: int = READ_BUF) -> None:
         self._protocol = protocol
         self._write_buf = write_buf
-        self._read_buf = read_buf
+        self._read_buf = min(read_buf, DEFLATED_READ_BUF) if protocol.extensions else read_buf
         self._clock = clock
         self._receiver: Receiver | None = None
         self._state = State.OPEN
@@ -134,6 +135,11 @@ class BaseSocket(ABC):
     def closing(self) -> Closing | None:
         """Why it ended, from the moment that closing begins."""
         return self._closing
+
+    @property
+    def deflates(self) -> bool:
+        """Frames may be compressed: it was agreed on with the peer, and that never changes."""
+        return bool(self._protocol.extensions)
 
     @property
     def paused(self) -> bool:

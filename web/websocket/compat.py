@@ -41,9 +41,10 @@ class Upgrader(Protocol):
 
     max_message: int | None
     max_fragments: int | None
+    compression: bool
     clock: Clock
 
-    def send_switching(self, subprotocol: str | None, *, shared: bool) -> list[Extension]: ...
+    def send_switching(self, subprotocol: str | None, *, compression: bool, shared: bool) -> list[Extension]: ...
     def read_ahead(self) -> bytes: ...
     def connection(self) -> GeventSocket: ...
 
@@ -181,7 +182,7 @@ class WebSocket:
             raise WebSocketError("Connection is already closed")
         self.taken = True
         try:
-            extensions = self._handler.send_switching(None, shared=False)
+            extensions = self._handler.send_switching(None, compression=self._handler.compression, shared=False)
         except Refusal as refusal:
             self.refusal = refusal
             self.closed = True

@@ -14,7 +14,7 @@ from chat.errors import BadRequest, ChatError, NotJoined, RateLimited
 from chat.event import Refusal
 from chat.wire import Pong, Publish, Request, decode, ping
 from web.websocket.base import BaseSocket
-from web.websocket.formats import PLAIN, FramedFormat, PlainFormat
+from web.websocket.formats import DEFLATED_PLAIN, PLAIN, FramedFormat, PlainFormat
 from web.websocket.protocol import Message, ping_frame, text_frame
 from web.websocket.rate import Rate
 
@@ -106,7 +106,7 @@ class WebSocketConn(DirectConn):
 
     def send_str(self, msg: str) -> None:
         """Send one text frame; "" is a ping."""
-        self.socket.write(text_frame(msg.encode()) if msg else self.PING)
+        self.socket.write(self.format.frame(msg.encode()) if msg else self.PING)
 
     # For the socket: `web.websocket.base.Receiver`
 
@@ -174,7 +174,7 @@ class PlainConn(WebSocketConn):
 
     @property
     def format(self) -> PlainFormat:
-        return PLAIN
+        return DEFLATED_PLAIN if self.socket.deflates else PLAIN
 
     def _decode(self, message: str) -> Request:
         return Publish(message)

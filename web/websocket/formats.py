@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 from chat.event import Event
 from chat.format import Format, plain_text
 from chat.wire import Dialect, Limits
+from web.websocket.deflate import deflated_text_frame
 from web.websocket.protocol import text_frame
 
 
@@ -15,8 +16,12 @@ class FramedFormat(Format):
 
     __slots__ = ("__weakref__",)
 
+    frame = staticmethod(text_frame)
+    """Frames one text in UTF-8."""
+
     def encode(self, events: Sequence[Event]) -> bytes:
-        return b"".join([text_frame(data) for event in events if (data := self.render(event))])
+        frame = self.frame
+        return b"".join([frame(data) for event in events if (data := self.render(event))])
 
     @abstractmethod
     def render(self, event: Event) -> bytes:
@@ -32,6 +37,13 @@ class PlainFormat(FramedFormat):
         return plain_text(event).encode()
 
 
+class DeflatedPlainFormat(PlainFormat):
+    """The same, for sockets that agreed to compression."""
+
+    __slots__ = ()
+    frame = staticmethod(deflated_text_frame)
+
+
 class V1Format(FramedFormat):
     """chat.v1, for the members of one channel."""
 
@@ -44,7 +56,15 @@ class V1Format(FramedFormat):
         return self._dialect.encode(event)
 
 
+class DeflatedV1Format(V1Format):
+    """The same, for sockets that agreed to compression."""
+
+    __slots__ = ()
+    frame = staticmethod(deflated_text_frame)
+
+
 PLAIN = PlainFormat()
+DEFLATED_PLAIN = DeflatedPlainFormat()
 
 
 class V1Formats:
@@ -53,11 +73,12 @@ class V1Formats:
     def __init__(self, limits: Limits, ping: float) -> None:
         self._limits = limits
         self._ping = ping
-        self._formats: WeakValueDictionary[str, V1Format] = WeakValueDictionary()
+        self._formats: WeakValueDictionary[tuple[str, bool], V1Format] = WeakValueDictionary()
 
-    def of(self, channel: str) -> V1Format:
-        """The format for members of `channel`."""
-        found = self._formats.get(channel)
+    def of(self, channel: str, *, deflated: bool = False) -> V1Format:
+        """The format for members of `channel`; another one for those whose sockets agreed to compression."""
+        found = self._formats.get((channel, deflated))
         if found is None:
-            found = self._formats[channel] = V1Format(Dialect(channel, self._limits, self._ping))
+            kind = DeflatedV1Format if deflated else V1Format
+            found = self._formats[channel, deflated] = kind(Dialect(channel, self._limits, self._ping))
         return found

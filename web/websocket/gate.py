@@ -72,7 +72,7 @@ class Gate:
         conn: WebSocketConn
         if v1:
             channel = member.grant.channel
-            conn = V1Conn(socket, self._rules, channel, self._formats.of(channel))
+            conn = V1Conn(socket, self._rules, channel, self._formats.of(channel, deflated=socket.deflates))
         else:
             conn = PlainConn(socket, self._rules)
         self._guests[conn] = member, ticket

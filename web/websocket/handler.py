@@ -36,11 +36,14 @@ if TYPE_CHECKING:
 
 
 class WebSocketHandler(HttpHandler):
-    """One HTTP connection, of which a WebSocket may be made.  The limits are for routes on `environ["wsgi.websocket"]`."""
+    """One HTTP connection, of which a WebSocket may be made.
+
+    The limits and `compression` are for routes on `environ["wsgi.websocket"]`; `Upgrade.accept` has its own.
+    """
 
     max_message: int | None = 16 * 2**20  # bytes; gevent-websocket had no limit
     max_fragments: int | None = None
-    compression: ClassVar[bool] = False
+    compression: bool = False
     clock: Clock = SystemClock()
     is_prompt: ClassVar[bool] = False  # the listener has TCP_NODELAY, which connections inherit
 
@@ -115,17 +118,17 @@ class WebSocketHandler(HttpHandler):
     def _switch(self) -> None:
         terms = self._upgrade.terms
         assert terms is not None
-        extensions = self.send_switching(terms.subprotocol, shared=True)
+        extensions = self.send_switching(terms.subprotocol, compression=terms.compression, shared=True)
         self._upgrade.open(self._park(terms, extensions))
 
-    def send_switching(self, subprotocol: str | None, *, shared: bool) -> list[Extension]:
-        """Accept the handshake; return the extensions agreed on.  Blocks.
+    def send_switching(self, subprotocol: str | None, *, compression: bool, shared: bool) -> list[Extension]:
+        """Accept the handshake; return the extensions agreed on, none without `compression`.  Blocks.
 
         Raises: HandshakeError, when it is none; OSError, when the client has gone.
         """
         assert self.environ is not None
         check(self.environ)
-        header, extensions = negotiate_deflate(self.environ, shared=shared) if self.compression else (None, [])
+        header, extensions = negotiate_deflate(self.environ, shared=shared) if compression else (None, [])
         if not self.is_prompt:
             set_nodelay(self.socket)
         headers = accept_headers(self.environ, subprotocol, header)

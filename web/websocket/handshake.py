@@ -8,6 +8,7 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Collection, Mapping
+from itertools import starmap
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.headers import build_extension, parse_extension
 from websockets.utils import accept_key
 
+from web.websocket.deflate import WINDOW_BITS
 from web.websocket.refusal import Refusal
 
 Environ: TypeAlias = Mapping[str, object]
@@ -28,6 +30,7 @@ VERSION: Final = "13"
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PORTS: Final = {"http": 80, "https": 443}
 _DEFLATE: Final = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
+_SMALL_WINDOWS: Final = frozenset(map(str, range(8, WINDOW_BITS)))
 
 
 class HandshakeError(Refusal):
@@ -99,7 +102,7 @@ def negotiate_deflate(environ: Environ, *, shared: bool) -> tuple[str | None, li
     """Agree on permessage-deflate (RFC 7692) where the client offers a kind that we speak; else on nothing.
 
     Returns our header and what does it.  Always without context takeover: an idle connection keeps no window.  `shared`
-    also declines offers that want our window smaller than 15 bits, so that one compressed copy does for everybody.
+    also declines offers that want our window smaller than `WINDOW_BITS`, so that one compressed copy does for everybody.
     """
     offers = _text(environ, "HTTP_SEC_WEBSOCKET_EXTENSIONS")
     if not offers:
@@ -109,8 +112,7 @@ def negotiate_deflate(environ: Environ, *, shared: bool) -> tuple[str | None, li
     except InvalidHandshake:
         return None, []
     for name, parameters in parsed:
-        small = any(key == "server_max_window_bits" and bits != "15" for key, bits in parameters)
-        if name != _DEFLATE.name or (shared and small):
+        if name != _DEFLATE.name or (shared and any(starmap(_is_too_small, parameters))):
             continue
         try:
             agreed, extension = _DEFLATE.process_request_params(parameters, [])
@@ -118,6 +120,11 @@ def negotiate_deflate(environ: Environ, *, shared: bool) -> tuple[str | None, li
             continue
         return build_extension([(name, agreed)]), [extension]
     return None, []
+
+
+def _is_too_small(parameter: str, bits: str | None) -> bool:
+    """Whether that wants our window smaller than those of the copies that are shared."""
+    return parameter == "server_max_window_bits" and bits in _SMALL_WINDOWS
 
 
 def check_origin(environ: Environ, allowed: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from websockets.exceptions import ProtocolError
+from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.extensions import Extension
 from websockets.frames import CloseCode as LibraryCode
 from websockets.frames import Frame, Opcode
@@ -39,20 +39,21 @@ _PING: Final = 0x80 | Opcode.PING
 
 def text_frame(payload: bytes) -> bytes:
     """Frame UTF-8 text as a server sends it: unmasked, in one piece."""
-    return _frame(_TEXT, payload)
+    return frame(_TEXT, payload)
 
 
 def binary_frame(payload: bytes) -> bytes:
     """Frame a binary message as a server sends it: unmasked, in one piece."""
-    return _frame(_BINARY, payload)
+    return frame(_BINARY, payload)
 
 
 def ping_frame(payload: bytes = b"") -> bytes:
     """Frame a ping; `payload` has at most 125 bytes."""
-    return _frame(_PING, payload)
+    return frame(_PING, payload)
 
 
-def _frame(first: int, payload: bytes) -> bytes:
+def frame(first: int, payload: bytes) -> bytes:
+    """Put a server's header before `payload`; `first` is the header's first byte: flags and opcode."""
     # RFC 6455 section 5.2.  By hand because a fan-out frames each event: `Frame.serialize` takes 6 times as long.
     size = len(payload)
     if size < 126:
@@ -202,8 +203,11 @@ class MessageProtocol(ServerProtocol):
             return
         assert self._parts is not None
         assert self.current_size is not None
-        self._parts.add(bytes(frame.data), frame.fin)
         self.current_size += len(frame.data)
+        if self.max_message_size is not None and self.current_size > self.max_message_size:
+            # Where a fragment inflates to all that is left, zlib keeps the rest for the next, which may be empty.
+            raise PayloadTooBig(None, self.max_message_size)
+        self._parts.add(bytes(frame.data), frame.fin)
         if frame.fin:
             message = self._parts.join()
             self._parts = self.current_size = None

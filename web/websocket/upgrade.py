@@ -28,6 +28,7 @@ class Terms:
     read_buf: int
     max_message: int
     max_fragments: int
+    compression: bool
 
 
 class Upgrade:
@@ -49,11 +50,13 @@ class Upgrade:
         max_message: int,
         max_fragments: int,
         read_buf: int = READ_BUF,
+        compression: bool = False,
     ) -> None:
         """Agree, in a view that then returns status 101; the handshake has passed `handshake.check`.
 
         Either `on_open` is called once the 101 is sent, with a socket that is yet to be started, or `on_abandoned`: when
-        the real status is another one after all, the application raises, or the client has gone.
+        the real status is another one after all, the application raises, or the client has gone.  `compression` agrees to
+        permessage-deflate where the client offers it.
         """
         if not self.requested or self._terms is not None:
             raise RuntimeError("no upgrade is asked for, or it was accepted before")
@@ -65,6 +68,7 @@ class Upgrade:
             read_buf=read_buf,
             max_message=max_message,
             max_fragments=max_fragments,
+            compression=compression,
         )
 
     @property

@@ -1,6 +1,7 @@
 """A server that echoes, for clients that block: `python -m tests.web.websocket.echo_server [--tls CERT] [--unix PATH]`.
 
-`/parked` is parked, `/route` is a route as for gevent-websocket.  Says `Serving on PORT` when it does.
+`/parked` is parked, `/route` is a route as for gevent-websocket; both agree to compression.  Says `Serving on PORT` when it
+does.
 """
 
 import argparse
@@ -10,6 +11,10 @@ from gevent.pywsgi import WSGIServer
 
 from web.websocket.handler import WebSocketHandler
 from web.websocket.protocol import binary_frame, text_frame
+
+
+class Handler(WebSocketHandler):
+    compression = True
 
 
 class Echo:
@@ -41,6 +46,7 @@ def app(environ, start_response):
             write_buf=1 << 24,
             max_message=1 << 24,
             max_fragments=1 << 20,
+            compression=True,
         )
         start_response("101 Switching Protocols", [])
         return []
@@ -60,9 +66,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls")
     parser.add_argument("--unix")
-    parser.add_argument("--compression", action="store_true")
     options = parser.parse_args()
-    handler = type("Handler", (WebSocketHandler,), {"compression": options.compression})
     settings = {}
     if options.tls:
         settings["ssl_context"] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -73,7 +77,7 @@ def main():
         listener.listen()
     else:
         listener = ("127.0.0.1", 0)
-    server = WSGIServer(listener, app, handler_class=handler, **settings)
+    server = WSGIServer(listener, app, handler_class=Handler, **settings)
     server.start()
     print("Serving on", options.unix or server.server_port, flush=True)
     server.serve_forever()

@@ -11,7 +11,7 @@ from chat.event import Message
 from chat.testing import TurnedClock
 from chat.wire import Limits, Publish
 from tests.chat.steps import never_yields
-from tests.web.fakes import BINARY, CLOSE, PING, PONG, TEXT, Frame, SocketFake, client_frame, close_frame
+from tests.web.fakes import BINARY, CLOSE, PING, PONG, TEXT, Frame, SocketFake, client_frame, close_frame, deflated
 from web.websocket.conn import ABUSE, PlainConn, Rules, V1Conn, WebSocketConn
 from web.websocket.formats import PLAIN, V1Formats
 from web.websocket.rate import Rate
@@ -22,13 +22,15 @@ RATE = Rate.per_second(2, 3)
 class Talk:
     """A started connection, its peer, and all that the channel and the gate hear of it."""
 
-    def __init__(self, clock: TurnedClock, *, v1: bool, rate: Rate = RATE, started: bool = True) -> None:
+    def __init__(
+        self, clock: TurnedClock, *, v1: bool, rate: Rate = RATE, started: bool = True, deflates: bool = False
+    ) -> None:
         self.clock = clock
         self.heard: list[object] = []  # requests, then the end
         self.ended: list[WebSocketConn] = []
-        self.socket = SocketFake(clock)
+        self.socket = SocketFake(clock, deflates=deflates)
         rules = Rules(clock, rate, self.ended.append)
-        form = V1Formats(Limits(4096, 2.0), 25.0).of("lobby")
+        form = V1Formats(Limits(4096, 2.0), 25.0).of("lobby", deflated=deflates)
         self.conn = V1Conn(self.socket, rules, "lobby", form) if v1 else PlainConn(self.socket, rules)
         if started:
             self.start()
@@ -334,6 +336,37 @@ def test_a_text_can_be_sent_without_a_channel(talk: Talk) -> None:
     talk.conn.send_str("")
 
     assert talk.socket.frames[:2] == [Frame(TEXT, "h\u00e9".encode()), Frame(PING, b"")]
+
+
+@pytest.mark.parametrize("v1", [False, True], ids=["plain", "v1"])
+def test_over_a_compressed_socket_all_is_said_as_ever_and_long_things_in_less(clock: TurnedClock, v1: bool) -> None:
+    talk = Talk(clock, v1=v1, deflates=True)
+    long = "all is said " * 100
+
+    talk.conn.send_str(long)
+    talk.conn.send_str("short")
+    talk.conn.write(talk.conn.format.encode([Message("ann", long, clock.now())]))
+    talk.conn.probe()
+    talk.socket.hear(client_frame("\xff" * 1000, BINARY))
+
+    deflated, short, message, *probe, farewell = talk.socket.frames
+    assert deflated == Frame(TEXT, long.encode(), deflated=True)
+    assert short == Frame(TEXT, b"short")
+    assert message.deflated
+    assert long in message.payload.decode()
+    assert Frame(PING, b"") in probe
+    assert not any(frame.deflated for frame in probe)
+    assert farewell.closing == NOT_TEXT
+
+
+@pytest.mark.parametrize("v1", [False, True], ids=["plain", "v1"])
+def test_what_comes_compressed_is_what_was_said(clock: TurnedClock, v1: bool) -> None:
+    talk = Talk(clock, v1=v1, deflates=True)
+    said = '{"type": "publish", "channel": "lobby", "text": "hi"}' if v1 else "hi"
+
+    talk.socket.hear(client_frame(deflated(said.encode()), first=0xC0) + client_frame(said))
+
+    assert talk.heard == [Publish("hi", "lobby" if v1 else "")] * 2
 
 
 def test_a_text_can_be_received_without_a_channel(clock: TurnedClock) -> None:

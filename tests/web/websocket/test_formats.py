@@ -10,7 +10,8 @@ from chat.event import Ack, Event, Joined, Left, Message, Presence, Refusal, Use
 from chat.format import plain_text
 from chat.wire import Limits
 from tests.web.fakes import TEXT, Frame, Frames
-from web.websocket.formats import PLAIN, FramedFormat, V1Format, V1Formats
+from web.websocket.deflate import WORTHWHILE
+from web.websocket.formats import DEFLATED_PLAIN, PLAIN, FramedFormat, V1Format, V1Formats
 
 DATE = datetime(2026, 1, 2, 15, 4, 5, 678000, tzinfo=UTC)
 STAMP = "2026-01-02 - 15:04:05 (+0000)"
@@ -90,6 +91,27 @@ def test_members_of_one_channel_share_a_format_and_those_of_another_do_not(forma
 
     assert formats.of("lobby") is lobby
     assert attic is not lobby
+
+
+def test_members_whose_sockets_are_compressed_share_another(formats: V1Formats) -> None:
+    plain, deflated = formats.of("lobby"), formats.of("lobby", deflated=True)
+
+    assert deflated is not plain
+    assert formats.of("lobby", deflated=True) is deflated
+    assert formats.of("lobby") is plain
+
+
+def test_compressed_or_not_it_says_the_same_and_short_things_are_not(formats: V1Formats) -> None:
+    events = [event for event, _ in EVENTS] + HIDDEN
+
+    for plain, deflated in ((PLAIN, DEFLATED_PLAIN), (formats.of("lobby"), formats.of("lobby", deflated=True))):
+        expected, found = frames(plain, *events), frames(deflated, *events)
+        assert [frame.payload for frame in found] == [frame.payload for frame in expected]
+        assert [len(frame.payload) for frame in found if frame.deflated] == [
+            size for frame in expected if (size := len(frame.payload)) >= WORTHWHILE
+        ]
+        assert any(frame.deflated for frame in found)
+        assert not any(frame.deflated for frame in expected)
 
 
 def test_a_format_that_nobody_has_is_forgotten(formats: V1Formats) -> None:

@@ -35,12 +35,18 @@ class House:
         return self.server.reserve(Grant(username, "lobby", session), rights)
 
     def enter(
-        self, username: str = "ann", *, v1: bool = True, resume: Resume | None = None, session: str | None = None
+        self,
+        username: str = "ann",
+        *,
+        v1: bool = True,
+        resume: Resume | None = None,
+        session: str | None = None,
+        deflates: bool = False,
     ) -> SocketFake:
         """All that a handshake does; returns once it is in."""
         ticket = self.gate.census.enter(username, "a")
         member = self.reserve(username, session)
-        socket = SocketFake(self.clock)
+        socket = SocketFake(self.clock, deflates=deflates)
         self.gate.enter(socket, member, ticket, v1=v1, resume=resume)
         wait_until(lambda: socket.reading or socket.closing is not None)
         return socket
@@ -101,6 +107,45 @@ def test_plain_clients_and_others_hear_each_other(house: House) -> None:
     wait_until(lambda: any(text.endswith("ann: hi") for text in bob.texts))
 
     assert (message["from"], message["text"]) == ("bob", "hello")
+
+
+@pytest.mark.parametrize("v1", [False, True], ids=["plain", "v1"])
+def test_what_is_said_is_compressed_once_for_all_who_agreed_to_it(house: House, v1: bool) -> None:
+    ann, bob = (house.enter(name, v1=v1, deflates=True) for name in ("ann", "bob"))
+    cid = house.enter("cid", v1=v1)
+    long = "hear, hear " * 100
+
+    house.server.get_channel("lobby").new_broadcast(long, "ann")
+    wait_until(lambda: all(long in socket.texts[-1] for socket in (ann, bob, cid)))
+
+    assert ann.sent[-1] is bob.sent[-1]
+    assert ann.frames[-1].deflated
+    assert cid.texts[-1] == ann.texts[-1]
+    assert not any(frame.deflated for frame in cid.frames)
+
+
+@pytest.mark.parametrize("v1", [False, True], ids=["plain", "v1"])
+def test_what_is_for_one_alone_is_compressed_too(house: House, v1: bool) -> None:
+    ann, bob = (house.enter(name, v1=v1, deflates=True) for name in ("ann", "bob"))
+    long = "psst " * 100
+
+    house.server.get_channel("lobby").new_whisper(long, "ann", "bob")
+    wait_until(lambda: long in bob.texts[-1])
+
+    assert bob.frames[-1].deflated
+    assert long in ann.texts[-1]
+
+
+def test_a_compressed_member_leaves_as_any_other(house: House) -> None:
+    ann = house.enter("ann", deflates=True)
+    bob = house.enter("bob", deflates=True)
+
+    ann.hang_up()
+    heard(bob, "left")
+    house.server.get_channel("lobby").new_broadcast("anybody?", "bob")
+
+    assert heard(bob, "message")[0]["text"] == "anybody?"
+    assert house.counted == (1, 1)
 
 
 def test_who_comes_back_is_told_what_was_missed(house: House) -> None:

@@ -205,8 +205,10 @@ def test_compression_keeps_no_context():
     assert deflate("permessage-deflate; client_max_window_bits") == agreed
 
 
-def test_a_smaller_window_is_declined_where_copies_are_shared():
-    offer = "permessage-deflate; server_max_window_bits=9"
+def test_a_smaller_window_than_that_of_the_copies_is_declined_where_they_are_shared():
+    offer = "permessage-deflate; server_max_window_bits=11"
+
+    assert deflate(offer.replace("11", "12")) is not None
 
     assert deflate(offer) is None
     assert deflate(offer, shared=False) is not None

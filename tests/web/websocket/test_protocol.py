@@ -1,14 +1,20 @@
 """Frames to messages, and what is done about those that break the rules."""
 
 import logging
+import tracemalloc
+from itertools import pairwise
 
 import pytest
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, Frame, Opcode
 
 from chat.closing import Closing
+from tests.web.fakes import PING, TEXT, client_frame, deflated
 from tests.web.websocket.peers import farewell, masked, text
 from web.websocket.protocol import MessageProtocol, binary_frame, cut_reason, ping_frame, text_frame
+
+CONT = 0
+FIN, RSV1 = 0x80, 0x40
 
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 70000]
 
@@ -263,14 +269,93 @@ def test_a_long_reason_is_cut_between_characters():
     assert cut_reason("\ud800") == "?"
 
 
-def test_compressed_messages_are_limited_by_what_they_expand_to():
-    client = PerMessageDeflate(True, True, 15, 15)
-    protocol = MessageProtocol(max_message=1000, max_fragments=5, extensions=[PerMessageDeflate(True, True, 15, 15)])
+def inflating(max_message: int = 65536) -> MessageProtocol:
+    return MessageProtocol(max_message=max_message, max_fragments=100, extensions=[PerMessageDeflate(True, True, 15, 15)])
 
-    protocol.feed(Frame(Opcode.TEXT, b"x" * 1000).serialize(mask=True, extensions=[client]))
-    assert protocol.messages == ["x" * 1000]
-    protocol.feed(Frame(Opcode.TEXT, b"x" * 1001).serialize(mask=True, extensions=[client]))
-    assert protocol.ending.code == 1009
+
+def cut(message: bytes, *at: int) -> bytes:
+    """A compressed message in fragments that end there."""
+    edges = [0, *at, len(message)]
+    return b"".join(
+        client_frame(
+            message[start:end], CONT if start else TEXT, first=(0 if start else RSV1) | (FIN if end == edges[-1] else 0)
+        )
+        for start, end in pairwise(edges)
+    )
+
+
+def test_what_inflates_to_just_the_limit_is_taken():
+    protocol = inflating()
+    message = deflated(b"x" * 65536)
+
+    protocol.feed(cut(message) + cut(message, 40))
+
+    assert protocol.messages == ["x" * 65536] * 2
+
+
+@pytest.mark.parametrize("size", [65537, 65536 + 258, 100_000, 10_000_000])
+def test_what_inflates_to_more_is_refused_wherever_it_is_cut(size):
+    message = deflated(b"x" * size)
+
+    for at in range(1, len(message), 1 + len(message) // 100):
+        protocol = inflating()
+        protocol.feed(cut(message, at))
+        assert protocol.messages == []
+        assert protocol.ending.code == 1009
+
+
+def test_a_fragment_that_is_empty_brings_nothing_past_the_limit():
+    message = deflated(b"x" * (65536 + 300))
+
+    for at in range(1, len(message)):
+        protocol = inflating()
+        protocol.feed(client_frame(message[:at], first=RSV1) + client_frame(b"", CONT, first=FIN))
+        assert all(len(taken) <= 65536 for taken in protocol.messages)
+
+
+@pytest.mark.parametrize("fin", [FIN, 0], ids=["whole", "first of many"])
+def test_a_bomb_is_refused_before_it_is_all_inflated(fin):
+    protocol = inflating()
+    bomb = client_frame(deflated(b"\0" * 60_000_000), first=fin | RSV1)
+    tracemalloc.start()
+    try:
+        protocol.feed(bomb)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert protocol.ending == Closing(1009, "frame exceeds limit of 65536 bytes")
+    assert peak < 500_000
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (client_frame(b"\xff" * 10, first=FIN | RSV1), "decompression failed"),
+        (client_frame(deflated(b"x"), CONT, first=FIN | RSV1), "reserved bits must be 0"),
+        (
+            client_frame(deflated(b"x"), first=RSV1) + client_frame(b"", CONT, first=FIN | RSV1),
+            "RSV1 bit set in continuation frame",
+        ),
+        (client_frame(b"", PING, first=FIN | RSV1), "reserved bits must be 0"),
+        (client_frame(b"x", first=FIN | 0x20), "reserved bits must be 0"),
+    ],
+    ids=["no deflate", "continuation", "later fragment", "ping", "another bit"],
+)
+def test_what_breaks_the_rules_of_compression_is_1002(data, reason):
+    protocol = inflating()
+
+    protocol.feed(data)
+
+    assert protocol.ending == Closing(1002, reason)
+
+
+def test_compressed_text_is_text_all_the_same():
+    protocol = inflating()
+
+    protocol.feed(client_frame(deflated(b"\xff"), first=FIN | RSV1))
+
+    assert protocol.ending.code == 1007
 
 
 def test_nothing_is_logged_about_a_connection(caplog):

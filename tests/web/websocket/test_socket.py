@@ -2,20 +2,24 @@
 
 import gc
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import gevent
 import pytest
 from gevent import socket
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 
+from tests.web.fakes import client_frame, deflated
 from tests.web.websocket.conftest import tcp_pair, unix_pair
 from tests.web.websocket.peers import Peer, Recorder, farewell, text, turn_hub, until
 from web.websocket.protocol import MessageProtocol, text_frame
 from web.websocket.socket import Socket
 
 
-def park(clock, pair) -> tuple[Socket, Peer]:
-    parked = Socket(MessageProtocol(max_message=65536, max_fragments=10), write_buf=100_000, clock=clock)
+def park(clock, pair, extensions=()) -> tuple[Socket, Peer]:
+    protocol = MessageProtocol(max_message=65536, max_fragments=10, extensions=extensions)
+    parked = Socket(protocol, write_buf=100_000, clock=clock)
     ours, theirs = pair
     parked.park(ours, b"")
     return parked, Peer(theirs)
@@ -108,6 +112,23 @@ def test_a_turn_reads_8_kib_at_most(parked):
 
     steps = {after - before for before, after in zip([0, *counts], counts, strict=False)}
     assert max(steps) <= 8192 // 6 + 1
+
+
+def test_a_turn_inflates_1_mib_at_most(clock):
+    parked, peer = park(clock, tcp_pair(), [PerMessageDeflate(True, True, 15, 15)])
+    heard = Recorder()
+    parked.start(heard)
+    turn_hub()
+    peer.sock.sendall(client_frame(deflated(b"x" * 65536), first=0xC0) * 200)  # which takes 15 KiB
+
+    counts = [0]
+    while len(heard.heard) < 200:
+        gevent.sleep(0)
+        counts.append(len(heard.heard))
+
+    assert max(after - before for before, after in pairwise(counts)) <= 16
+    parked.abort()
+    peer.sock.close()
 
 
 def test_what_is_parked_has_no_greenlet(parked):

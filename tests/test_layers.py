@@ -56,8 +56,8 @@ LAYERS = """
     web.host
     web.door
     web.shortcut
-    web.routes web.routes.api web.routes.login web.routes.page web.routes.health
-    web.routes.account
+    web.routes web.routes.api web.routes.login web.routes.headers web.routes.health
+    web.routes.account web.routes.page
     web.routes.channels web.routes.tokens web.routes.socket
     web.extension
     web

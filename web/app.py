@@ -27,6 +27,7 @@ from web.passwords import Passwords
 from web.routes.account import make_account
 from web.routes.health import make_health
 from web.routes.login import Sessions, make_login
+from web.routes.headers import guard, harden
 from web.routes.page import harden
 from web.schema import ACCOUNTS
 from web.settings import secret_key
@@ -72,7 +73,7 @@ def create_app(config: Mapping[str, object] | None = None, *, clock: Clock | Non
     app.register_blueprint(make_health(chat))
     app.add_url_rule("/", "root", _go_home)
     _add_error_pages(app)
-    app.after_request(_harden)
+    app.after_request(lambda response: _harden(response, chat.settings.hsts))
     return app
 
 
@@ -115,12 +116,11 @@ def _go_home() -> BaseResponse:
     return redirect(_home(), 303)
 
 
-def _harden(response: Response) -> Response:
-    if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-        return response  # a WebSocket's, which has headers of its own
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+def _harden(response: Response, max_age: int) -> Response:
+    if request.is_secure and max_age:
+        response.headers.setdefault("Strict-Transport-Security", f"max-age={max_age}")
     if response.mimetype != "text/html":
-        return response
+        return guard(response)
     response.headers.setdefault("Cache-Control", "no-store")
     return harden(response)
 

@@ -29,6 +29,7 @@ from chat.server import ChatServer
 from web import settings as configuration
 from web.commands import FAULTS, PASSING, explain, make_commands
 from web.routes.channels import add_channels
+from web.routes.headers import guard
 from web.routes.page import add_page
 from web.routes.socket import add_socket
 from web.routes.tokens import add_tokens
@@ -142,6 +143,7 @@ class Chat:
         add_tokens(blueprint, self)
         add_socket(blueprint, self)
         add_page(blueprint, self)
+        blueprint.after_request(guard)
         return blueprint
 
     def _exempt_from_csrf(self) -> None:

@@ -79,7 +79,7 @@ def test_nothing_new_is_answered_without_a_body(client: FlaskClient, server: Cha
 
     assert etag.startswith('W/"')
     assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", etag)
-    assert first.headers["Cache-Control"] == again.headers["Cache-Control"] == "no-cache"
+    assert first.headers["Cache-Control"] == again.headers["Cache-Control"] == "private, no-cache"
 
 
 def test_whatever_has_changed_is_told(client: FlaskClient, server: ChatServer) -> None:

@@ -135,10 +135,17 @@ def test_everything_that_the_page_loads_is_there(client: FlaskClient) -> None:
 
 
 def test_the_policy_lets_the_page_s_own_socket_through(client: FlaskClient) -> None:
-    page = client.get("/chat/", base_url="https://example.org:8443", environ_overrides=SOCKETS)
+    page = client.get("/chat/", base_url="http://example.org:8443", environ_overrides=SOCKETS)
 
     policy = page.headers["Content-Security-Policy"]
     assert "connect-src 'self' ws://example.org:8443 wss://example.org:8443;" in policy
+
+
+def test_where_the_page_came_over_tls_its_sockets_must_too(client: FlaskClient) -> None:
+    page = client.get("/chat/", base_url="https://example.org:8443", environ_overrides=SOCKETS)
+
+    policy = page.headers["Content-Security-Policy"]
+    assert "connect-src 'self' wss://example.org:8443;" in policy
 
 
 @pytest.mark.parametrize("name", ["a;script-src *", "a b", "a, default-src *", "[::1]x", "a:b"])

@@ -24,7 +24,9 @@ def add_channels(blueprint: Blueprint, host: Host) -> None:
         username = caller(host)
         names = host.visible(username, host.server.channels())
         response = jsonify(channels=[{"name": name, "count": host.server.count(name)} for name in names])
-        response.headers["Cache-Control"] = "no-cache"  # pages ask every few seconds, and mostly nothing has changed
+        response.headers["Cache-Control"] = (
+            "private, no-cache"  # pages ask every few seconds, and mostly nothing has changed
+        )
         response.add_etag(weak=True)
         response.make_conditional(request)
         return response

@@ -1,6 +1,5 @@
-"""The browser page, and the headers that every HTML page of ours carries."""
+"""The browser page."""
 
-import re
 from pathlib import Path
 from typing import Final
 
@@ -8,9 +7,7 @@ from flask import Blueprint, Response, current_app, make_response, redirect, ren
 from werkzeug.wrappers import Response as BaseResponse
 
 from web.host import Host
-
-# What a Host header may hold before it is quoted in a policy; anything else could write a policy of its own.
-HOST: Final = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+from web.routes.headers import harden
 
 # Endpoints that the page links to where the application has them, as the standalone site does.
 LOGIN: Final = "login.login"
@@ -62,21 +59,3 @@ def _ask_for_login() -> BaseResponse:
 
 def _has(endpoint: str) -> bool:
     return endpoint in current_app.view_functions
-
-
-def harden(response: Response) -> Response:
-    """Set the headers that keep foreign code and foreign frames out, where the application has not set them itself."""
-    response.headers.setdefault("Content-Security-Policy", _policy())
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "same-origin")
-    return response
-
-
-def _policy() -> str:
-    """Older Safaris do not count ws://host as 'self', so it is spelled out; both schemes, for we may not see the TLS."""
-    host = request.host
-    sockets = f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
-    return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        f"connect-src 'self'{sockets}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )

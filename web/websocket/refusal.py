@@ -32,6 +32,7 @@ class Refusal(Exception):
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(self.body))),
             ("Connection", "close"),
+            ("X-Content-Type-Options", "nosniff"),
             *self.headers.items(),
         ]
 

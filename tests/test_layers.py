@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # stands for its `__init__.py`; `worker`, `app` and `serve` are programs, on which nothing is built.
 LAYERS = """
     chat.schema.versions.0001_channels web.schema.versions.0001_accounts
-    web.schema.versions.0002_logins
+    web.schema.versions.0002_logins web.schema.versions.0003_custody
     chat.errors chat.closing chat.config chat.clock chat.event
     chat.names chat.wire chat.format
     chat.conn
@@ -53,7 +53,7 @@ LAYERS = """
     web.passwords web.slowdown web.cookies web.device
     web.accounts
     web.logins
-    web.host
+    web.host web.account_commands
     web.door
     web.shortcut
     web.routes web.routes.api web.routes.login web.routes.headers web.routes.health

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import copy
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -194,6 +195,29 @@ def test_what_a_newer_version_wrote_is_left_alone(url: str, engine: Engine) -> N
 
     assert tables(engine) == before
     assert stands(url, CHAT) == [("chat", "9999")]
+
+
+def test_logins_of_the_version_that_kept_their_sids_in_clear_end_and_accounts_stay(
+    url: str, engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "versions").mkdir()
+    for script in ("0001_accounts.py", "0002_logins.py"):
+        copy(ACCOUNTS.folder / "versions" / script, tmp_path / "versions")
+    upgrade(url, Schema("accounts", tmp_path))
+    execute(
+        engine,
+        """
+        INSERT INTO chat_accounts (id, username, key, password_hash, created_at)
+            VALUES (5, 'Ann', 'ann', 'x', '2026-01-01');
+        INSERT INTO chat_logins (account, sid, created_at, seen_at, agent) VALUES (5, 's', '2026-01-01', '2026-01-01', '')
+        """,
+    )
+
+    upgrade(url, ACCOUNTS)
+
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT id, username, disabled_at FROM chat_accounts")).all() == [(5, "Ann", None)]
+        assert connection.scalar(text("SELECT count(*) FROM chat_logins")) == 0
 
 
 # Migrations that fail

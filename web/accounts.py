@@ -5,10 +5,11 @@ a name is given away once, for a username is a permanent identity.
 """
 
 import re
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from unicodedata import normalize
 
@@ -17,6 +18,7 @@ from sqlalchemy import DateTime, Index, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from chat.clock import Clock, SystemClock
 from chat.database import Base, Database
 from chat.errors import ChatError, InvalidUser
 from chat.names import check_display_name, check_username
@@ -28,6 +30,8 @@ from web.slowdown import Slowdown
 INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+
+HANDED_OUT: Final = timedelta(hours=24)  # for which a password that the operator chose lets somebody in
 
 NOBODY: Final = "\n"  # the key of all names that cannot exist; no name holds a line break
 
@@ -46,6 +50,18 @@ class WrongLogin(ChatError):
     text = "the name or the password is wrong"
 
 
+class NoAccount(ChatError):
+    """There is no account of that name."""
+
+    code = "no_account"
+
+    def __init__(self, username: str = "") -> None:
+        self.username = username
+
+    def __str__(self) -> str:
+        return f"nobody is called {self.username!r} here"
+
+
 class AccountRow(Base):
     """One registered user."""
 
@@ -60,6 +76,10 @@ class AccountRow(Base):
     display_name: Mapped[str] = mapped_column(default="")
     display_key: Mapped[str | None]
     """The display name as `name_key` folds it."""
+    password_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When a password that the operator handed out stops to let anybody in; none of the user's own does."""
+    disabled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """Since when nobody may log in as this user."""
 
 
 Index("chat_accounts_display_key", AccountRow.display_key)
@@ -74,13 +94,15 @@ class Account(UserMixin):  # type: ignore[misc]  # flask-login has no types
     display_name: str = ""
     """What others read in place of the username; "" is none."""
     sid: str = ""
-    """The login by which they are here; "" outside of one."""
+    """The login by which they are here; "" outside of one.  No secret."""
+    token: str = field(default="", repr=False, compare=False)
+    """What proves that login, of which the database has a hash; "" outside of one."""
     proof: str = field(default="", repr=False, compare=False)
     """The hash that their password was just checked against; "" where none was."""
 
     def get_id(self) -> str:
-        """What flask-login keeps in the session: the login and not the account, so that it can be ended here."""
-        return self.sid
+        """What flask-login keeps in the session: a login and not the account, so that it can be ended here."""
+        return self.token
 
 
 def name_key(username: str) -> str:
@@ -98,10 +120,13 @@ class Accounts:
     `address` is where somebody asks from, as `web.slowdown.network` returns it.
     """
 
-    def __init__(self, database: Callable[[], Database], passwords: Passwords, slowdown: Slowdown) -> None:
+    def __init__(
+        self, database: Callable[[], Database], passwords: Passwords, slowdown: Slowdown, clock: Clock | None = None
+    ) -> None:
         self._database = database
         self._passwords = passwords
         self._slowdown = slowdown
+        self._clock = clock or SystemClock()
 
     def register(self, username: str, password: str, address: str = "") -> Account:
         """Make an account.  Blocks.
@@ -125,12 +150,12 @@ class Accounts:
     def verify(self, username: str, password: str, address: str = "") -> Account:
         """Return the account whose password this is.  Blocks, for seconds after many failures.
 
-        Raises: WrongLogin, for an unknown name too and after as much work; TooManyAttempts, TooManyLogins,
+        Raises: WrongLogin, after as much work for a name that is unknown or disabled too; TooManyAttempts, TooManyLogins,
         DatabaseUnavailable.
         """
         key = _key_or_nobody(username)
         with self._slowdown.attempt(key, address):
-            found = self._database().run(lambda session: _find(session, key))
+            found = self._database().run(lambda session: _find(session, key, self._clock.now()))
             account, stored = found or (None, None)
             if not self._passwords.matches(password, stored) or account is None or stored is None:
                 self._slowdown.failed(key, address)
@@ -161,6 +186,7 @@ class Accounts:
         def change(session: Session) -> None:
             if not _replace(session, account.id, proof, stored):
                 raise WrongLogin
+            _set(session, account.id, password_until=None)
 
         return change
 
@@ -173,14 +199,52 @@ class Accounts:
         key = name_key(checked) if checked else None
         self._database().run(lambda session: _set_display_name(session, account.id, checked, key))
 
+    # For the operator
+
+    def hand_out_password(self, username: str, ended: Callable[[Session, int], None]) -> str:
+        """Give a user a new random password, good for HANDED_OUT unless the user changes it, and return it.  Blocks.
+
+        `ended` gets the account's id in the same transaction.  Raises: NoAccount, TooManyLogins, DatabaseUnavailable.
+        """
+        password = secrets.token_urlsafe(12)  # 96 bits
+        stored = self._passwords.hash(password, username)
+        until = self._clock.now() + HANDED_OUT
+        self._change(username, ended, password_hash=stored, password_until=until)
+        return password
+
+    def disable(self, username: str, ended: Callable[[Session, int], None]) -> None:
+        """Let nobody log in as this user until `enable`; the name stays taken.  Blocks.  Raises: as above."""
+        self._change(username, ended, disabled_at=self._clock.now())
+
+    def enable(self, username: str) -> None:
+        """Take `disable` back.  Blocks.  Raises: as above."""
+        self._change(username, None, disabled_at=None)
+
+    def _change(self, username: str, ended: Callable[[Session, int], None] | None, **values: object) -> None:
+        def change(session: Session) -> None:
+            id = find_id(session, username)
+            _set(session, id, **values)
+            if ended is not None:
+                ended(session, id)
+
+        self._database().run(change)
+
     def close(self) -> None:
         """End the threads that hash.  Blocks; idempotent.  The database is not ours to close."""
         self._passwords.close()
 
 
-def account_of(row: AccountRow, sid: str = "") -> Account:
+def account_of(row: AccountRow, sid: str = "", token: str = "") -> Account:
     """Return the account in a row, and the login by which it is here."""
-    return Account(row.id, row.username, row.display_name, sid)
+    return Account(row.id, row.username, row.display_name, sid, token)
+
+
+def find_id(session: Session, username: str) -> int:
+    """Return the id of the account of that name, however it is written.  Raises: NoAccount."""
+    id = session.scalar(select(AccountRow.id).where(AccountRow.key == _key_or_nobody(username)))
+    if id is None:
+        raise NoAccount(username)
+    return id
 
 
 def _key_or_nobody(username: str) -> str:
@@ -191,8 +255,10 @@ def _key_or_nobody(username: str) -> str:
         return NOBODY
 
 
-def _find(session: Session, key: str) -> tuple[Account, str] | None:
-    row = session.scalar(select(AccountRow).where(AccountRow.key == key))
+def _find(session: Session, key: str, now: datetime) -> tuple[Account, str] | None:
+    """The account and the hash of a user who may log in."""
+    is_good = or_(AccountRow.password_until.is_(None), AccountRow.password_until > now)
+    row = session.scalar(select(AccountRow).where(AccountRow.key == key, AccountRow.disabled_at.is_(None), is_good))
     return (account_of(row), row.password_hash) if row else None
 
 

@@ -17,7 +17,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
 from chat.clock import Clock, SystemClock
+from chat.database import Database
 from chat.errors import ChatError
+from web.account_commands import make_account_commands
 from web.accounts import Accounts
 from web.answers import headers_of, refusal, status_of
 from web.cookies import SessionCookies
@@ -25,12 +27,11 @@ from web.extension import Chat
 from web.logins import Logins
 from web.passwords import Passwords
 from web.routes.account import make_account
+from web.routes.headers import guard, harden
 from web.routes.health import make_health
 from web.routes.login import Sessions, make_login
-from web.routes.headers import guard, harden
-from web.routes.page import harden
 from web.schema import ACCOUNTS
-from web.settings import secret_key
+from web.settings import database_url, secret_key
 from web.slowdown import Slowdown
 
 MAX_BODY: Final = 64 * 1024  # the longest form is two passwords of 1024 characters
@@ -92,9 +93,14 @@ def _configure(app: Flask, chat: Chat) -> None:
 def _add_accounts(app: Flask, chat: Chat, clock: Clock) -> None:
     """Everything about users, which an embedding application brings itself."""
     lifetime, remembered = chat.settings.session_lifetime, chat.settings.remember_lifetime
-    accounts = Accounts(lambda: chat.database, Passwords(), Slowdown(clock))
+    accounts = Accounts(lambda: chat.database, Passwords(), Slowdown(clock), clock)
     logins = Logins(
-        lambda: chat.database, clock, chat.close_session, session_lifetime=lifetime, remember_lifetime=remembered
+        lambda: chat.database,
+        clock,
+        chat.close_session,
+        session_lifetime=lifetime,
+        remember_lifetime=remembered,
+        lifetime=chat.settings.login_lifetime,
     )
     sessions = Sessions(logins, remembered)
     # Without its context processor, which would ask the database for every error page.
@@ -106,6 +112,7 @@ def _add_accounts(app: Flask, chat: Chat, clock: Clock) -> None:
     app.extensions["accounts"] = accounts
     chat.schemas.append(ACCOUNTS)
     chat.companions.append(logins)
+    app.cli.add_command(make_account_commands(lambda: Database(database_url(chat.settings), *chat.schemas), clock))
 
 
 def _home() -> str:

@@ -1,22 +1,21 @@
 """Who is logged in where: one row for each login, so that it can be ended from here.
 
 A signed cookie alone is good until it runs out, whatever happens meanwhile.  So the session only names a login, by its
-`sid`, and a login that is not in the table any more is a stranger's.  The same `sid` rides in the connection tokens: that
-is how the end of a login finds the sockets to close.
-
-A remembered login can also be named by a token of its own, of which only the hash is kept.
+token, and a login that is not in the table any more is a stranger's.  Only the hash of a token is kept: who steals the
+database, and the key that signs the cookies too, can take over no login.  The `sid` is no secret.  It rides in the
+connection tokens: that is how the end of a login finds the sockets to close.
 """
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 import gevent
-from sqlalchemy import ColumnElement, DateTime, ForeignKey, Index, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, DateTime, ForeignKey, Index, and_, delete, or_, select, true, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from chat.clock import Clock, Timer
@@ -29,6 +28,7 @@ log: Final = logging.getLogger("web")
 SWEEP: Final = 60.0  # seconds between two sweeps, or a quarter of a short lifetime
 TOUCH: Final = 10  # the part of a lifetime after which its use is written down again: a read need not be a write
 MOST: Final = 50  # logins of one account: one page lists them all
+LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)  # before any lifetime that can be set
 MAX_AGENT: Final = 256  # characters of a User-Agent that are kept
 
 
@@ -40,13 +40,15 @@ class LoginRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account: Mapped[int] = mapped_column(ForeignKey(AccountRow.id))
     sid: Mapped[str] = mapped_column(unique=True)
-    remember_hash: Mapped[str | None] = mapped_column(unique=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    is_remembered: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     agent: Mapped[str]
 
 
 Index("chat_logins_account", LoginRow.account)
+Index("chat_logins_created_at", LoginRow.created_at)
 Index("chat_logins_seen_at", LoginRow.seen_at)
 LAST_USED_FIRST: Final = LoginRow.seen_at.desc(), LoginRow.id.desc()
 
@@ -73,7 +75,8 @@ class Use(NamedTuple):
 class Logins:
     """Start, find and end logins.  `on_end` gets the `sid` of each that has ended; it must not block.
 
-    Lifetimes are in seconds without use: `session_lifetime`, or `remember_lifetime` of a remembered login.
+    Lifetimes are in seconds: without use `session_lifetime`, or `remember_lifetime` of a remembered login; and `lifetime`
+    however much it is used.
     """
 
     def __init__(
@@ -84,46 +87,48 @@ class Logins:
         *,
         session_lifetime: float,
         remember_lifetime: float,
+        lifetime: float,
     ) -> None:
         self._database = database
         self._clock = clock
         self._on_end = on_end
         self._session_lifetime = timedelta(seconds=session_lifetime)
         self._remember_lifetime = timedelta(seconds=remember_lifetime)
-        self._sweep_interval = min(SWEEP, session_lifetime / 4, remember_lifetime / 4)
+        self._lifetime = timedelta(seconds=lifetime)
+        self._sweep_interval = min(SWEEP, session_lifetime / 4, remember_lifetime / 4, lifetime / 4)
         self._timer: Timer | None = None
 
-    def start(self, account: Account, agent: str, *, remember: bool) -> tuple[Account, str | None]:
-        """Log `account` in; return it with its `sid`, and the token by which it can be recalled.  Blocks.
+    def start(self, account: Account, agent: str, *, remember: bool) -> Account:
+        """Log `account` in; return it with its `sid` and its token, by which it can be recalled if `remember`.  Blocks.
 
         Of more than MOST logins those used longest ago end.
-        Raises: DatabaseUnavailable; WrongLogin when the password was changed since it was checked.
+        Raises: DatabaseUnavailable; WrongLogin when the password was changed since it was checked, or the account disabled.
         """
         now = self._clock.now()
-        token = secrets.token_urlsafe(32) if remember else None
-        sid = secrets.token_urlsafe(24)
+        sid, token = secrets.token_urlsafe(24), _new_token()
         row = LoginRow(
             account=account.id,
             sid=sid,
-            remember_hash=_hash(token) if token else None,
+            token_hash=_hash(token),
+            is_remembered=remember,
             created_at=now,
             seen_at=now,
             agent="".join(filter(str.isprintable, agent))[:MAX_AGENT],
         )
         self._tell(self._database().run(lambda session: _insert(session, row, account.proof)))
-        return replace(account, sid=sid, proof=""), token
+        return replace(account, sid=sid, token=token, proof="")
 
-    def find(self, sid: str) -> Use | None:
+    def find(self, token: str) -> Use | None:
         """Tell who is logged in by that, and note the use.  Blocks.  Raises: DatabaseUnavailable."""
-        return self._use(LoginRow.sid == sid)
+        return self._use(token)
 
     def recall(self, token: str) -> Use | None:
-        """The same, by a remembered login's token."""
-        return self._use(LoginRow.remember_hash == _hash(token))
+        """The same, for a remembered login only."""
+        return self._use(token, LoginRow.is_remembered.is_(True))
 
-    def _use(self, which: ColumnElement[bool]) -> Use | None:
+    def _use(self, token: str, *which: ColumnElement[bool]) -> Use | None:
         now = self._clock.now()
-        use = self._database().run(lambda session: self._find(session, which, now))
+        use = self._database().run(lambda session: self._find(session, token, which, now))
         if use is None or not use.is_noted:
             return use
         touch = update(LoginRow).where(LoginRow.sid == use.account.sid).values(seen_at=now)  # unless it just ended
@@ -133,15 +138,15 @@ class Logins:
             return use._replace(is_noted=False)
         return use
 
-    def _find(self, session: Session, which: ColumnElement[bool], now: datetime) -> Use | None:
-        query = select(LoginRow, AccountRow).join(AccountRow).where(which, ~self._has_expired(now))
-        found = session.execute(query).first()
+    def _find(self, session: Session, token: str, which: Iterable[ColumnElement[bool]], now: datetime) -> Use | None:
+        query = select(LoginRow, AccountRow).join(AccountRow)
+        found = session.execute(query.where(LoginRow.token_hash == _hash(token), *which, ~self._has_expired(now))).first()
         if found is None:
             return None
         login, account = found
-        lifetime = self._remember_lifetime if login.remember_hash else self._session_lifetime
+        lifetime = self._remember_lifetime if login.is_remembered else self._session_lifetime
         is_due = now - aware(login.seen_at) >= lifetime / TOUCH
-        return Use(account_of(account, login.sid), is_due)
+        return Use(account_of(account, login.sid, token), is_due)
 
     def of(self, account: Account) -> list[Login]:
         """Return all logins of `account`, the one used last first.  Blocks.  Raises: DatabaseUnavailable."""
@@ -164,12 +169,23 @@ class Logins:
         """End the login `id` if it is this account's; tell whether there was one.  Blocks.  Raises: DatabaseUnavailable."""
         return self._end(LoginRow.account == account.id, LoginRow.id == id) > 0
 
-    def end_all(self, account: Account, *, but: str = "", first: Callable[[Session], None] | None = None) -> None:
-        """End all logins of `account`, except the one whose `sid` is `but`.  Blocks.
+    def end_all(self, account: Account) -> None:
+        """End all logins of `account`.  Blocks.  Raises: DatabaseUnavailable."""
+        self._end(LoginRow.account == account.id)
+
+    def end_others(self, account: Account, first: Callable[[Session], None]) -> str:
+        """End all logins of `account` but the one by which it is here, and return the new token of that.  Blocks.
 
         `first` is done before in the same transaction.  Raises: DatabaseUnavailable, and what `first` raises.
         """
-        self._end(LoginRow.account == account.id, LoginRow.sid != but, first=first)
+        token = _new_token()
+
+        def renew(session: Session) -> None:
+            first(session)
+            session.execute(update(LoginRow).where(LoginRow.sid == account.sid).values(token_hash=_hash(token)))
+
+        self._end(LoginRow.account == account.id, LoginRow.sid != account.sid, first=renew)
+        return token
 
     def sweep(self) -> None:
         """End what has expired.  Blocks.  Raises: DatabaseUnavailable."""
@@ -191,8 +207,9 @@ class Logins:
 
     def _has_expired(self, now: datetime) -> ColumnElement[bool]:
         return or_(
-            and_(LoginRow.remember_hash.is_(None), LoginRow.seen_at <= now - self._session_lifetime),
-            and_(LoginRow.remember_hash.is_not(None), LoginRow.seen_at <= now - self._remember_lifetime),
+            LoginRow.created_at <= now - self._lifetime,
+            and_(~LoginRow.is_remembered, LoginRow.seen_at <= now - self._session_lifetime),
+            and_(LoginRow.is_remembered, LoginRow.seen_at <= now - self._remember_lifetime),
         )
 
     # The sweep
@@ -227,8 +244,9 @@ def _insert(session: Session, row: LoginRow, proof: str) -> list[str]:
 
     The account is locked meanwhile, so that a change of the password comes before this and is seen, or ends this.
     """
-    stored = session.scalar(select(AccountRow.password_hash).where(AccountRow.id == row.account).with_for_update())
-    if proof and stored != proof:
+    may_enter = AccountRow.id == row.account, AccountRow.disabled_at.is_(None)
+    stored = session.scalar(select(AccountRow.password_hash).where(*may_enter).with_for_update())
+    if stored is None or (proof and stored != proof):
         raise WrongLogin
     session.add(row)
     session.flush()
@@ -239,6 +257,19 @@ def _insert(session: Session, row: LoginRow, proof: str) -> list[str]:
 
 def _delete(session: Session, *which: ColumnElement[bool]) -> list[str]:
     return list(session.scalars(delete(LoginRow).where(*which).returning(LoginRow.sid)))
+
+
+def expire(session: Session, account: int | None = None) -> None:
+    """Have all logins end, of one account or of all, from a process that serves nobody.
+
+    They let nobody in any more.  The process that serves ends them, and their sockets, at its next sweep.
+    """
+    own = LoginRow.account == account if account is not None else true()
+    session.execute(update(LoginRow).where(own).values(created_at=LONG_AGO))
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(32)
 
 
 def _hash(token: str) -> str:

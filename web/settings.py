@@ -126,6 +126,8 @@ class Settings:
     """Seconds without use after which a login ends; standalone only."""
     remember_lifetime: float = _setting(_lifetime, 30 * 86400.0)
     """The same for a login that is kept on its device."""
+    login_lifetime: float = _setting(_lifetime, 30 * 86400.0)
+    """Seconds after which every login ends, used or not; standalone only."""
     hsts: int = _setting(_whole, 365 * 86400)
     """Seconds for which browsers that came over TLS shall come by nothing else; 0 is no such header; standalone only."""
     message_rate: float = _setting(_seconds, 10.0)

@@ -11,6 +11,8 @@ from werkzeug.test import TestResponse
 
 from chat.clock import Clock
 from chat.database import Database
+from tests.web.conftest import Dial
+from tests.web.fakes import HANDSHAKE, Caller
 from web.app import create_app
 
 GOOD = "correct horse"  # a password
@@ -69,6 +71,17 @@ def sid_of(client: FlaskClient) -> str:
         sid = session["sid"]
         assert isinstance(sid, str)
         return sid
+
+
+def enter(client: FlaskClient, port: int, dial: Dial) -> Caller:
+    """Join the lobby over a socket."""
+    token = client.post("/chat/token", json={"channel": "lobby"})
+    assert token.status_code == 200, token.text
+    assert token.json
+    caller = dial(port)
+    caller.request(f"/chat/ws?token={token.json['token']}", HANDSHAKE)
+    assert caller.answer().status == 101
+    return caller
 
 
 def alerts(response: TestResponse) -> list[str]:

@@ -14,17 +14,19 @@ from werkzeug.test import TestResponse
 from chat.closing import LOGGED_OUT
 from chat.testing import TurnedClock
 from tests.web.conftest import Dial, Serve
-from tests.web.fakes import HANDSHAKE, Caller
+from tests.web.fakes import Caller
 from tests.web.site import (
     GOOD,
     alerts,
     close_site,
     csrf_token,
+    enter,
     is_in,
     log_in,
     make_site,
     register,
     settle,
+    sid_of,
     submit,
     told,
 )
@@ -151,6 +153,26 @@ def test_changing_the_password_ends_all_other_logins(app: Flask, ann: FlaskClien
     assert submit(app.test_client(), "/login", "ann", BETTER).status_code == 303
 
 
+@pytest.mark.parametrize("remember", [False, True])
+def test_who_changes_the_password_goes_on_by_new_cookies_and_the_old_ones_are_a_stranger_s(
+    app: Flask, remember: bool
+) -> None:
+    client = register(app, "ann", remember=remember)
+    thief = app.test_client()
+    for name in ("session", *(["remember"] if remember else [])):
+        cookie = client.get_cookie(name)
+        assert cookie
+        thief.set_cookie(name, cookie.value)
+    sid = sid_of(client)
+
+    send(client, "password", current=GOOD, new=BETTER)
+
+    assert not is_in(thief)
+    assert sid_of(client) == sid, "the same login, so its sockets stay open"
+    client.delete_cookie("session")
+    assert is_in(client) == remember
+
+
 @pytest.mark.parametrize(
     ("current", "new", "status", "said"),
     [
@@ -259,16 +281,6 @@ def test_log_out_everywhere_ends_all_logins_and_says_so(app: Flask, ann: FlaskCl
 
 
 # Sockets
-
-
-def enter(client: FlaskClient, port: int, dial: Dial) -> Caller:
-    token = client.post("/chat/token", json={"channel": "lobby"})
-    assert token.status_code == 200, token.text
-    assert token.json
-    caller = dial(port)
-    caller.request(f"/chat/ws?token={token.json['token']}", HANDSHAKE)
-    assert caller.answer().status == 101
-    return caller
 
 
 def is_open(caller: Caller) -> bool:

@@ -14,11 +14,11 @@ from chat.errors import DatabaseUnavailable
 from chat.testing import TurnedClock
 from tests.web.site import settle
 from web.accounts import Account, Accounts, WrongLogin
-from web.logins import MAX_AGENT, MOST, LoginRow, Logins
+from web.logins import MAX_AGENT, MOST, LoginRow, Logins, expire
 from web.passwords import Passwords
 from web.slowdown import Slowdown
 
-SESSION, REMEMBERED = 1000.0, 10_000.0
+SESSION, REMEMBERED, LIFETIME = 1000.0, 10_000.0, 100_000.0
 AGENT = "Mozilla/5.0"
 
 
@@ -33,8 +33,12 @@ def logins(database: Database, clock: TurnedClock, ended: list[str]) -> Logins:
     return make_logins(database, clock, ended)
 
 
-def make_logins(database: Database, clock: TurnedClock, ended: list[str], session: float = SESSION) -> Logins:
-    return Logins(lambda: database, clock, ended.append, session_lifetime=session, remember_lifetime=REMEMBERED)
+def make_logins(
+    database: Database, clock: TurnedClock, ended: list[str], session: float = SESSION, lifetime: float = LIFETIME
+) -> Logins:
+    return Logins(
+        lambda: database, clock, ended.append, session_lifetime=session, remember_lifetime=REMEMBERED, lifetime=lifetime
+    )
 
 
 @pytest.fixture
@@ -48,57 +52,82 @@ def ann(accounts: Accounts) -> Account:
 
 
 def test_a_login_says_who_it_is_and_has_a_name_that_nobody_guesses(logins: Logins, ann: Account) -> None:
-    account, token = logins.start(ann, AGENT, remember=False)
+    account = logins.start(ann, AGENT, remember=False)
 
-    assert (account.username, token) == ("ann", None)
-    assert account.get_id() == account.sid
-    assert len(account.sid) >= 22, "128 bits in base64"
-    use = logins.find(account.sid)
+    assert account.username == "ann"
+    assert account.get_id() == account.token
+    assert len(account.token) >= 43, "256 bits in base64"
+    assert account.token not in repr(account)
+    use = logins.find(account.token)
     assert use is not None
     assert use.account == account
 
 
-@pytest.mark.parametrize("sid", ["", "1", "somebody else's"])
-def test_what_names_no_login_is_nobody(logins: Logins, ann: Account, sid: str) -> None:
+@pytest.mark.parametrize("token", ["", "1", "somebody else's"])
+def test_what_names_no_login_is_nobody(logins: Logins, ann: Account, token: str) -> None:
     logins.start(ann, AGENT, remember=False)
 
-    assert logins.find(sid) is None
-    assert logins.recall(sid) is None
+    assert logins.find(token) is None
+    assert logins.recall(token) is None
 
 
-def test_a_remembered_login_can_be_recalled_and_only_a_hash_of_its_token_is_kept(
-    logins: Logins, ann: Account, database: Database
-) -> None:
-    account, token = logins.start(ann, AGENT, remember=True)
-    assert token
-    assert len(token) >= 43, "256 bits in base64"
+def test_only_a_remembered_login_can_be_recalled(logins: Logins, ann: Account) -> None:
+    kept, other = (logins.start(ann, AGENT, remember=remember) for remember in (True, False))
 
-    use = logins.recall(token)
+    use = logins.recall(kept.token)
 
     assert use is not None
-    assert use.account == account, "the same login"
-    stored = database.run(lambda session: session.scalar(select(LoginRow.remember_hash)))
-    assert stored == sha256(token.encode()).hexdigest()
+    assert use.account == kept, "the same login"
+    assert logins.find(other.token)
+    assert logins.recall(other.token) is None
+
+
+@pytest.mark.parametrize("remember", [False, True])
+def test_nothing_that_the_database_holds_of_a_login_lets_anybody_in(
+    logins: Logins, ann: Account, database: Database, remember: bool
+) -> None:
+    account = logins.start(ann, AGENT, remember=remember)
+
+    [row] = database.run(lambda session: session.execute(text("SELECT * FROM chat_logins")).all())
+
+    assert sha256(account.token.encode()).hexdigest() in row
+    assert [value for value in row if logins.find(str(value)) or logins.recall(str(value))] == []
 
 
 @pytest.mark.parametrize(("remember", "lifetime"), [(False, SESSION), (True, REMEMBERED)])
 def test_a_login_lasts_as_long_as_it_is_used(
     logins: Logins, ann: Account, clock: TurnedClock, remember: bool, lifetime: float
 ) -> None:
-    account, _ = logins.start(ann, AGENT, remember=remember)
+    account = logins.start(ann, AGENT, remember=remember)
     for _ in range(3):
         clock.advance(lifetime - 1)
-        assert logins.find(account.sid)
+        assert logins.find(account.token)
 
     clock.advance(lifetime)
 
-    assert logins.find(account.sid) is None
+    assert logins.find(account.token) is None
     assert logins.of(ann) == []
 
 
+@pytest.mark.parametrize("remember", [False, True])
+def test_however_much_a_login_is_used_it_ends_after_its_whole_lifetime(
+    database: Database, ann: Account, clock: TurnedClock, ended: list[str], remember: bool
+) -> None:
+    logins = make_logins(database, clock, ended, lifetime=2.5 * SESSION)
+    account = logins.start(ann, AGENT, remember=remember)
+    for _ in range(4):
+        clock.advance(SESSION / 2)
+        assert logins.find(account.token)
+
+    clock.advance(SESSION / 2)
+
+    assert (logins.find(account.token), logins.recall(account.token), logins.of(ann)) == (None, None, [])
+    logins.sweep()
+    assert ended == [account.sid]
+
+
 def test_a_token_lasts_no_longer_than_its_login(logins: Logins, ann: Account, clock: TurnedClock) -> None:
-    _, token = logins.start(ann, AGENT, remember=True)
-    assert token
+    token = logins.start(ann, AGENT, remember=True).token
     clock.advance(REMEMBERED)
 
     assert logins.recall(token) is None
@@ -106,11 +135,11 @@ def test_a_token_lasts_no_longer_than_its_login(logins: Logins, ann: Account, cl
 
 def test_use_is_written_down_at_most_every_tenth_of_the_lifetime(logins: Logins, ann: Account, clock: TurnedClock) -> None:
     start = clock.now()
-    account, _ = logins.start(ann, AGENT, remember=False)
+    account = logins.start(ann, AGENT, remember=False)
     noted, seen = [], []
     for _ in range(4):
         clock.advance(SESSION / 20)
-        use = logins.find(account.sid)
+        use = logins.find(account.token)
         assert use is not None
         noted.append(use.is_noted)
         seen.append(logins.of(ann)[0].seen_at - start)
@@ -141,11 +170,11 @@ def refuse_changes(state: ORMExecuteState) -> None:
 def test_who_is_logged_in_stays_so_while_nothing_can_be_written_down(
     logins: Logins, ann: Account, database: Database, clock: TurnedClock, ended: list[str]
 ) -> None:
-    account, _ = logins.start(ann, AGENT, remember=False)
+    account = logins.start(ann, AGENT, remember=False)
     clock.advance(SESSION / 2)
 
-    assert make_logins(FullDisk(database), clock, ended).find(account.sid) == (account, False)
-    assert logins.find(account.sid) == (account, True)
+    assert make_logins(FullDisk(database), clock, ended).find(account.token) == (account, False)
+    assert logins.find(account.token) == (account, True)
 
 
 def test_the_list_has_the_one_used_last_first_and_nobody_else_s(
@@ -153,9 +182,9 @@ def test_the_list_has_the_one_used_last_first_and_nobody_else_s(
 ) -> None:
     bob = Accounts(lambda: database, passwords, Slowdown(clock)).register("bob", "correct horse")
     logins.start(bob, AGENT, remember=False)
-    first, _ = logins.start(ann, "first", remember=True)
+    first = logins.start(ann, "first", remember=True)
     clock.advance(1)
-    second, _ = logins.start(ann, "second\n" + "x" * 1000, remember=False)
+    second = logins.start(ann, "second\n" + "x" * 1000, remember=False)
 
     found = logins.of(ann)
 
@@ -170,33 +199,33 @@ def test_the_list_has_the_one_used_last_first_and_nobody_else_s(
 def test_a_login_too_many_ends_the_one_used_longest_ago(
     logins: Logins, ann: Account, accounts: Accounts, clock: TurnedClock, ended: list[str]
 ) -> None:
-    bob = logins.start(accounts.register("bob", "correct horse"), AGENT, remember=False)[0]
-    sids = []
+    bob = logins.start(accounts.register("bob", "correct horse"), AGENT, remember=False)
+    started = []
     for number in range(MOST):
-        sids.append(logins.start(ann, AGENT, remember=number % 2 == 1)[0].sid)
+        started.append(logins.start(ann, AGENT, remember=number % 2 == 1))
         clock.advance(1)
     clock.advance(SESSION / 5)
-    assert logins.find(sids[0]) is not None
+    assert logins.find(started[0].token) is not None
+    sids = [account.sid for account in started]
     assert ended == []
 
-    new = logins.start(ann, AGENT, remember=False)[0].sid
+    new = logins.start(ann, AGENT, remember=False).sid
 
     assert ended == [sids[1]]
     assert {login.sid for login in logins.of(ann)} == {new, *sids} - {sids[1]}
-    assert logins.find(bob.sid) is not None
+    assert logins.find(bob.token) is not None
 
 
 def test_a_login_that_was_ended_is_nobody_s_and_its_sockets_are_told(
     logins: Logins, ann: Account, ended: list[str]
 ) -> None:
-    account, token = logins.start(ann, AGENT, remember=True)
-    other, _ = logins.start(ann, AGENT, remember=False)
-    assert token
+    account = logins.start(ann, AGENT, remember=True)
+    other = logins.start(ann, AGENT, remember=False)
 
     logins.end(account.sid)
 
-    assert (logins.find(account.sid), logins.recall(token)) == (None, None)
-    assert logins.find(other.sid)
+    assert (logins.find(account.token), logins.recall(account.token)) == (None, None)
+    assert logins.find(other.token)
     assert ended == [account.sid]
 
 
@@ -204,36 +233,48 @@ def test_one_ends_one_s_own_logins_only(
     logins: Logins, ann: Account, ended: list[str], clock: TurnedClock, database: Database, passwords: Passwords
 ) -> None:
     bob = Accounts(lambda: database, passwords, Slowdown(clock)).register("bob", "correct horse")
-    account, _ = logins.start(ann, AGENT, remember=False)
+    account = logins.start(ann, AGENT, remember=False)
     [login] = logins.of(ann)
 
     assert not logins.end_one(bob, login.id)
-    assert logins.find(account.sid)
+    assert logins.find(account.token)
     assert logins.end_one(ann, login.id)
     assert not logins.end_one(ann, login.id)
     assert ended == [account.sid]
 
 
-def test_all_are_ended_but_the_one_that_is_to_stay(logins: Logins, ann: Account, ended: list[str]) -> None:
-    sids = [logins.start(ann, AGENT, remember=remember)[0].sid for remember in (False, True, False)]
+def test_all_others_are_ended_and_the_one_that_stays_has_a_new_token(
+    logins: Logins, ann: Account, ended: list[str]
+) -> None:
+    first, here, last = (logins.start(ann, AGENT, remember=remember) for remember in (False, True, False))
 
-    logins.end_all(ann, but=sids[1])
-    assert sorted(ended) == sorted([sids[0], sids[2]])
-    assert [login.sid for login in logins.of(ann)] == [sids[1]]
+    token = logins.end_others(here, lambda _session: None)
+
+    assert sorted(ended) == sorted([first.sid, last.sid])
+    assert [login.sid for login in logins.of(ann)] == [here.sid]
+    assert (logins.find(here.token), logins.recall(here.token)) == (None, None)
+    use = logins.recall(token)
+    assert use is not None
+    assert use.account == here
+
+
+def test_all_are_ended(logins: Logins, ann: Account, ended: list[str]) -> None:
+    sids = [logins.start(ann, AGENT, remember=remember).sid for remember in (False, True)]
 
     logins.end_all(ann)
+
     assert logins.of(ann) == []
-    assert ended[-1] == sids[1]
+    assert sorted(ended) == sorted(sids)
 
 
 def test_what_cannot_be_done_first_ends_no_login(logins: Logins, ann: Account, ended: list[str]) -> None:
-    account, _ = logins.start(ann, AGENT, remember=False)
+    account = logins.start(ann, AGENT, remember=False)
 
     def fail(_session: Session) -> None:
         raise WrongLogin
 
     with pytest.raises(WrongLogin):
-        logins.end_all(ann, first=fail)
+        logins.end_others(ann, fail)
 
     assert [login.sid for login in logins.of(ann)] == [account.sid]
     assert ended == []
@@ -246,7 +287,7 @@ def test_what_is_done_first_is_taken_back_when_no_login_can_be_ended(
     database.run(lambda session: session.execute(text("ALTER TABLE chat_logins RENAME TO elsewhere")) and None)
 
     with pytest.raises((DatabaseUnavailable, SQLAlchemyError)):
-        logins.end_all(ann, first=change)
+        logins.end_others(ann, change)
 
     assert accounts.verify("ann", "correct horse") == ann
 
@@ -265,18 +306,44 @@ def test_a_password_that_was_changed_since_it_was_checked_starts_no_login(
     assert len(logins.of(ann)) == 2
 
 
+@pytest.mark.parametrize("whose", ["ann's", "all"])
+def test_logins_that_another_process_has_expire_let_nobody_in_and_are_swept(
+    logins: Logins, ann: Account, accounts: Accounts, ended: list[str], database: Database, whose: str
+) -> None:
+    own = [logins.start(ann, AGENT, remember=remember) for remember in (False, True)]
+    bob = logins.start(accounts.register("bob", "correct horse"), AGENT, remember=False)
+
+    database.run(lambda session: expire(session, ann.id if whose == "ann's" else None))
+
+    over = own if whose == "ann's" else [*own, bob]
+    assert [account for account in (*own, bob) if logins.find(account.token) is None] == over
+    assert ended == []
+    logins.sweep()
+    assert sorted(ended) == sorted(account.sid for account in over)
+
+
+def test_an_account_that_was_disabled_since_its_password_was_checked_starts_no_login(
+    logins: Logins, ann: Account, accounts: Accounts
+) -> None:
+    checked = accounts.verify("ann", "correct horse")
+    accounts.disable("ann", expire)
+
+    with pytest.raises(WrongLogin):
+        logins.start(checked, AGENT, remember=False)
+
+
 # The sweep
 
 
 def test_the_sweep_ends_what_has_expired_and_goes_on(
     logins: Logins, ann: Account, clock: TurnedClock, ended: list[str], database: Database
 ) -> None:
-    first, _ = logins.start(ann, AGENT, remember=False)
+    first = logins.start(ann, AGENT, remember=False)
     logins.begin()
     clock.advance(SESSION / 2)
     settle(database)
-    second, _ = logins.start(ann, AGENT, remember=False)
-    kept, _ = logins.start(ann, AGENT, remember=True)
+    second = logins.start(ann, AGENT, remember=False)
+    kept = logins.start(ann, AGENT, remember=True)
 
     clock.advance(SESSION / 2)
     settle(database)
@@ -295,7 +362,7 @@ def test_it_sweeps_every_minute_and_more_often_when_lifetimes_are_short(
     database: Database, ann: Account, clock: TurnedClock, ended: list[str], lifetime: float, interval: float
 ) -> None:
     logins = make_logins(database, clock, ended, lifetime)
-    account, _ = logins.start(ann, AGENT, remember=False)
+    account = logins.start(ann, AGENT, remember=False)
     clock.advance(lifetime)
     logins.begin()
 
@@ -312,7 +379,7 @@ def test_it_sweeps_every_minute_and_more_often_when_lifetimes_are_short(
 def test_a_sweep_that_fails_is_followed_by_another(
     logins: Logins, ann: Account, clock: TurnedClock, ended: list[str], database: Database
 ) -> None:
-    account, _ = logins.start(ann, AGENT, remember=False)
+    account = logins.start(ann, AGENT, remember=False)
     clock.advance(SESSION)
     database.run(lambda session: session.execute(text("ALTER TABLE chat_logins RENAME TO away")) and None)
     logins.begin()

@@ -96,9 +96,10 @@ class AccountPage:
             return self._show(account, password=form, status=400)
         try:
             change = self._accounts.password_change(account, form.current.data, form.new.data, network(request.remote_addr))
-            self._logins.end_all(account, but=account.sid, first=change)
+            token = self._logins.end_others(account, first=change)
         except ChatError as exc:
             return retry_later(self._show(account, password=form, status=_explain_password(form, exc)), exc)
+        self._sessions.renew(account, token)
         return _done(PASSWORD_CHANGED)
 
     def _end(self, account: Account) -> BaseResponse:

@@ -1,9 +1,10 @@
 """Register, log in and log out: the forms that a stranger meets.
 
-The session is made anew at each login, so that nothing planted in it before survives, and names the login by its `sid`.
+The session is made anew at each login, so that nothing planted in it before survives, and names the login by its token.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil
 from typing import Final
 from unicodedata import category
@@ -64,9 +65,15 @@ class Sessions:
 
     def start(self, account: Account, *, remember: bool) -> None:
         """Log in.  Blocks.  Raises: DatabaseUnavailable."""
-        account, token = self._logins.start(account, request.user_agent.string, remember=remember)
+        account = self._logins.start(account, request.user_agent.string, remember=remember)
         _renew(account)
-        if token is not None:
+        if remember:
+            self._remember(account.token)
+
+    def renew(self, account: Account, token: str) -> None:
+        """Go on in the same login by a new token."""
+        _renew(replace(account, token=token))
+        if remember_token():
             self._remember(token)
 
     def end(self) -> None:
@@ -84,10 +91,10 @@ class Sessions:
         """Tell flask-login who asks."""
 
         @manager.user_loader  # type: ignore[untyped-decorator]
-        def find(sid: str) -> Account | None:
-            use = self._logins.find(sid)
-            if use is not None and use.is_noted and (token := remember_token()):
-                self._remember(token)  # which then lasts as long as the login
+        def find(token: str) -> Account | None:
+            use = self._logins.find(token)
+            if use is not None and use.is_noted and (kept := remember_token()):
+                self._remember(kept)  # which then lasts as long as the login
             return None if use is None else use.account
 
         @manager.request_loader  # type: ignore[untyped-decorator]

@@ -1,4 +1,4 @@
-"""A real PostgreSQL: one for the whole run, started when it is first wanted, and a fresh database for each test."""
+"""A real PostgreSQL: one for the whole run, started when it is first wanted, and an empty database for each test."""
 
 import os
 import pwd
@@ -21,6 +21,10 @@ from psycopg import sql
 PATIENCE = 30.0  # seconds for a start, or an end
 USER, PASSWORD = "chat", "not-to-be-shown"
 FAST = ("fsync=off", "full_page_writes=off")  # a crash of the machine may cost all, one of the server nothing
+HANG_UP = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""  # 5,000 ms
 numbers = count()
 
 
@@ -32,6 +36,7 @@ class Postgres:
         self.folder = Path(tempfile.mkdtemp(prefix="postgres."))
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._spare: list[str] = []
         if os.geteuid() == 0:  # which it refuses
             owner = pwd.getpwnam("postgres")
             os.chown(self.folder, owner.pw_uid, owner.pw_gid)
@@ -90,16 +95,21 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
-    def create(self) -> str:
-        """Make an empty database, and return its name."""
+    def lend(self) -> str:
+        """Return the name of an empty database."""
+        if self._spare:
+            return self._spare.pop()
         name = f"test{next(numbers)}"
         with closing(self.connect("postgres")) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return name
 
-    def drop(self, database: str) -> None:
-        with closing(self.connect("postgres")) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
+    def take_back(self, database: str) -> None:
+        """Empty it for the next test: to drop it and to make another one would take ten times as long."""
+        with closing(self.connect(database)) as connection:
+            connection.execute(HANG_UP)
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        self._spare.append(database)
 
 
 def _find_programs() -> Path:
@@ -133,9 +143,9 @@ def running_postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def postgres(running_postgres: Postgres) -> Iterator["OneDatabase"]:
     """The server, with an empty database for this test."""
-    name = running_postgres.create()
+    name = running_postgres.lend()
     yield OneDatabase(running_postgres, name)
-    running_postgres.drop(name)
+    running_postgres.take_back(name)
 
 
 class OneDatabase:

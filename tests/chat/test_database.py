@@ -264,7 +264,8 @@ def test_a_database_that_cannot_hold_all_names_is_refused(postgres, encoding):
         with pytest.raises(ValueError, match=f"^its encoding is {encoding}; make one with ENCODING 'UTF8'"):
             Database(postgres.server.url("other"))
     finally:
-        postgres.server.drop("other")
+        with postgres.connect() as connection:
+            connection.execute("DROP DATABASE other WITH (FORCE)")
 
 
 def test_a_server_that_cannot_be_reached_is_told_without_the_password(unused_port):

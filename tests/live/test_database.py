@@ -103,7 +103,7 @@ def own_postgres() -> Iterator[Postgres]:
 
 
 def test_a_restart_of_the_database_costs_only_what_needs_it_meanwhile(own_postgres: Postgres, tmp_path: Path) -> None:
-    url, instance = own_postgres.url(own_postgres.create()), tmp_path / "instance"
+    url, instance = own_postgres.url(own_postgres.lend()), tmp_path / "instance"
     prepare(url, instance)
     with gunicorn(instance, CHAT_DATABASE_URL=url) as (server, where):
         ann, bob = (Person(Place(where), name).register() for name in ("ann", "bob"))
@@ -130,7 +130,7 @@ def test_a_restart_of_the_database_costs_only_what_needs_it_meanwhile(own_postgr
 
 
 def test_a_worker_that_finds_the_database_away_at_a_restart_waits_for_it(own_postgres: Postgres, tmp_path: Path) -> None:
-    url, instance = own_postgres.url(own_postgres.create()), tmp_path / "instance"
+    url, instance = own_postgres.url(own_postgres.lend()), tmp_path / "instance"
     prepare(url, instance)
     with gunicorn(instance, CHAT_DATABASE_URL=url) as (server, where):
         ann = Person(Place(where), "ann").register()

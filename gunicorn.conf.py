@@ -12,6 +12,6 @@ worker_class = "web.websocket.worker.ChatWorker"
 workers = os.environ.get("CHAT_WORKERS") or os.environ.get("WEB_CONCURRENCY") or 1
 worker_connections = 1000  # HTTP requests at a time; WebSockets do not count
 backlog = 4096  # who waits while a successor takes over (net.core.somaxconn may cut it)
-graceful_timeout = 10  # longer than CHAT_DRAIN_TIMEOUT, which is what ends a worker
+graceful_timeout = 30  # longer than CHAT_DRAIN_DELAY and CHAT_DRAIN_TIMEOUT together, which are what ends a worker
 accesslog = "-"
 control_socket_disable = True  # it would be in the home folder, one for all instances

@@ -170,6 +170,11 @@ class ChatChannel:
 
     # What the server calls
 
+    @property
+    def held_at(self) -> int | None:
+        """The last offset of the log while a hook holds the channel up, so that it grows no further; otherwise None."""
+        return self._loop.held_at
+
     def wait_ended(self) -> None:
         """Return when its end is done, or after 5 seconds; in a hook at once.  Blocks."""
         self._wait_outside_hooks(self._loop.done)

@@ -142,6 +142,11 @@ class ChannelLoop:
         """Whether a caller may wait for what this greenlet does; while a hook runs nobody may."""
         return not self.hooks.running and not self.is_current
 
+    @property
+    def held_at(self) -> int | None:
+        """The last offset of the log while a hook runs, otherwise None: it may be growing."""
+        return self._broker.last(self._key) if self.hooks.running else None
+
     def _run(self) -> None:
         while not self.done.is_set():
             self._try(ChannelLoop._turn, self)  # a deadline that a hook has left behind may pass anywhere in here

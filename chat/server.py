@@ -14,7 +14,7 @@ from chat.clock import Clock, SystemClock
 from chat.closing import SERVER_CLOSED, Closing
 from chat.config import ServerConf
 from chat.conn import Conn, as_direct
-from chat.errors import IdleChannel, ServerClosed
+from chat.errors import ChatError, IdleChannel, ServerClosed
 from chat.member import EVERYBODY, Member
 from chat.names import check_channel_name, check_display_name, check_username
 from chat.presence import MemoryPresence, Presence
@@ -141,18 +141,25 @@ class ChatServer:
         self._connect(token, conn).wait()
 
     def close(self) -> None:
-        """End everything: what was said is delivered, everybody is disconnected.  Blocks, for 5 s at most; idempotent.
+        """End everything: what was said is delivered, everybody is disconnected.  Blocks, for some 5 s at most; idempotent.
 
         Channels of a registry that lasts can be used again by the next server.
         """
         self.stop(SERVER_CLOSED)
 
-    def stop(self, closing: Closing) -> None:
-        """The same, telling the members `closing`."""
+    def stop(self, closing: Closing, patience: float = PATIENCE) -> None:
+        """The same, telling the members `closing`, and within `patience` seconds.
+
+        Of a channel that a hook holds up longer is written down how far its log has come, so that it goes on there.
+        """
         self._is_closed = True
         with self._loading:
-            channels = {*self._channels.values(), *self._closing}
-            gevent.wait([channel.stop(closing) for channel in channels], timeout=PATIENCE)
+            endings = {channel: channel.stop(closing) for channel in {*self._channels.values(), *self._closing}}
+            gevent.wait(list(endings.values()), timeout=patience)
+            for channel, done in endings.items():
+                offset = channel.held_at
+                if not done.is_set() and offset is not None and self._registry.lasting and channel not in self._closing:
+                    self._put_back(channel.name, offset)
 
     # In two steps, for whoever has to answer before there is a connection
 
@@ -216,6 +223,12 @@ class ChatServer:
         else:
             self._registry.close(channel.name, idle=True)
         del self._channels[channel.name]
+
+    def _put_back(self, name: str, offset: int) -> None:
+        try:
+            self._registry.put_back(name, offset)
+        except ChatError as exc:
+            self._log.error("channel %r: how far it has come cannot be written down: %s", name, exc)
 
     def _sweep_tokens(self) -> None:
         """A timer calls this in the hub."""

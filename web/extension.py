@@ -10,6 +10,7 @@ uses it.
 import logging
 import os
 from collections.abc import Callable, Iterable
+from math import inf
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -45,8 +46,10 @@ log: Final = logging.getLogger("web")
 
 TOKENS: Final = Rate.per_second(2, 120)  # a browser that restores its tabs wants many at once
 CHANNELS: Final = Rate.per_second(1, 120)
-LAST: Final = 1.0  # seconds of the time for draining that are kept for what comes after the sockets
+LAST: Final = 1.0  # seconds of the time for draining that are kept for what comes after sockets and channels
 FLUSH: Final = 1.0  # seconds for what was said last, of the time for draining
+HURRY: Final = 0.3  # seconds that sockets and channels still get when somebody is in a hurry
+POLL: Final = 0.02  # seconds between two looks whether it is time to stop waiting
 
 Identify = Callable[[], str | None]
 DisplayName = Callable[[], str | None]
@@ -125,6 +128,7 @@ class Chat:
         self.socket_path = f"{url_prefix.rstrip('/')}/ws"
         self._running: _Running | None = None
         self._is_drained = False
+        self._deadline = inf  # of sockets and channels, while it drains
         self._starting = RLock()
         app.extensions["chat"] = self
         app.register_blueprint(self._blueprint(), url_prefix=url_prefix)
@@ -202,9 +206,19 @@ class Chat:
         return self.settings.instance
 
     @property
+    def drain_delay(self) -> float:
+        """Seconds between `retire` and `drain`."""
+        return self.settings.drain_delay
+
+    @property
     def drain_timeout(self) -> float:
         """Seconds that `drain` may take."""
         return self.settings.drain_timeout
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new users should be sent here: not once the process is about to end."""
+        return not self._is_drained and not self._started().gate.retiring
 
     def start(self) -> None:
         """Open the database and the server.  Blocks; idempotent.  Raises: SettingError."""
@@ -222,25 +236,52 @@ class Chat:
             for companion in self.companions:
                 companion.begin()
 
+    def retire(self) -> None:
+        """Be ready no more, and go on as before.  Never yields; idempotent."""
+        if self._running is not None:
+            self._running.gate.retire()
+
     def drain(self) -> None:
-        """See everybody off and put everything away.  Blocks, for about CHAT_DRAIN_TIMEOUT seconds; idempotent."""
+        """See everybody off and put everything away.  Blocks, for CHAT_DRAIN_TIMEOUT seconds at most; idempotent.
+
+        Hooks, what hangs in the database and peers that do not answer are left behind when the time is up.
+        """
         running = self._running
         if running is None or running.gate.draining:
             return
-        deadline = running.gate.clock.monotonic() + max(self.drain_timeout - LAST, 0)
+        ends = running.gate.clock.monotonic() + max(self.drain_timeout - LAST, 0)
+        self._deadline = min(self._deadline, ends)
         running.gate.hush()
         for companion in self.companions:
             companion.stop()
         if self._authorize is not None:
-            self._reviewer.kill(timeout=FLUSH)
-        with at_most(FLUSH):
-            running.server.flush()
-        running.gate.see_off(deadline)
-        with at_most(LAST / 2):  # a hook that hangs must not hold up the end
-            running.server.stop(SERVER_CLOSED)
-        running.database.close()
+            self._reviewer.kill(timeout=POLL)
+        self._wait_for(gevent.spawn(running.server.flush), max(self._rest() - FLUSH, 0))
+        running.gate.see_off()
+        # While the peers answer, channels call their last hooks and write down how far they have come.
+        stopping = gevent.spawn(running.server.stop, SERVER_CLOSED, max(self._rest(), 0))
+        running.gate.await_goodbyes(lambda: self._rest() <= 0)
+        self._wait_for(stopping, -LAST / 4)
+        with at_most(LAST / 4):
+            running.database.close()
         self._is_drained, self._running = True, None
         serving.deregister(self)
+
+    def hurry(self) -> None:
+        """Have `drain`, which is under way or about to be, end within 1.5 seconds.  Never yields."""
+        if self._running is not None:
+            self._deadline = min(self._deadline, self._running.gate.clock.monotonic() + HURRY)
+
+    def _wait_for(self, work: "gevent.Greenlet[..., None]", rest: float) -> None:
+        """Give `work` time until that many seconds are left of what sockets and channels have."""
+        while not work.ready() and self._rest() > rest:
+            work.join(POLL)
+        work.kill(timeout=POLL)
+
+    def _rest(self) -> float:
+        """Seconds that sockets and channels still have."""
+        assert self._running is not None
+        return self._deadline - self._running.gate.clock.monotonic()
 
     def close_session(self, session: str) -> None:
         """End the sockets of a login that has ended."""

@@ -22,6 +22,10 @@ class Host(Protocol):
     def gate(self) -> Gate: ...
 
     @property
+    def is_ready(self) -> bool:
+        """Whether new users should be sent here."""
+
+    @property
     def tokens(self) -> Throttle:
         """How many tokens one user may ask for."""
 

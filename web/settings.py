@@ -140,6 +140,8 @@ class Settings:
     """Open sockets in this process; 0 is what the descriptors allow."""
     ping_interval: float = _setting(_above_zero, 25.0)
     """Seconds of silence before a ping."""
+    drain_delay: float = _setting(_seconds, 0.0)
+    """Seconds between "not ready" and the closing of sockets when the process is told to end by TERM or HUP."""
     drain_timeout: float = _setting(_above_zero, 4.0)
     """Seconds for closing all sockets when the process ends."""
     resume_limit: int = _setting(_whole, 1000)

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from chat import ChatServer, PipeConn
+from chat.broker import MemoryBroker
+from chat.closing import SERVER_CLOSED
 from chat.database import Database
 from chat.errors import (
     ChannelClosed,
@@ -209,9 +212,9 @@ def databases(nothing_left_behind) -> Iterator[list[Database]]:
 def start(databases, make_server, path):  # in this order: databases are closed after the servers
     """Start a server as a process would, on the one file."""
 
-    def start_server(**backends: object) -> ChatServer:
+    def start_server(*, controller: object = None, **backends: object) -> ChatServer:
         databases.append(Database(path, CHAT))
-        return make_server(backends={"registry": SqlRegistry(databases[-1]), **backends})
+        return make_server(controller=controller, backends={"registry": SqlRegistry(databases[-1]), **backends})
 
     return start_server
 
@@ -375,6 +378,39 @@ class TestRestarts:
         first.close()
 
         assert start().get_channel("lobby").offset == 100
+
+    def test_a_hook_that_hangs_at_the_end_costs_no_epoch(self, start):
+        gate = Event()
+
+        class Hanging:
+            def on_disconnect(self, channel, username):
+                gate.wait()
+
+        first = start(controller=Hanging())
+        lobby = first.create_channel("lobby")
+        enter(lobby, "ada")
+        say(lobby, "one", "two")
+
+        first.stop(SERVER_CLOSED, 0.05)
+        again = start().get_channel("lobby")
+
+        assert (again.epoch, again.offset) == (lobby.epoch, 2)
+        gate.set()
+
+    @pytest.mark.logs_errors
+    def test_a_log_that_hangs_at_the_end_does_cost_the_epoch(self, start):
+        archive = GatedArchive()
+        first = start(broker=MemoryBroker(archive))
+        lobby = first.create_channel("lobby")
+        say(lobby, "one")
+        archive.gate.clear()
+        lobby.new_system_broadcast("two")  # nobody knows whether it is in the log
+        assert archive.is_waiting.wait(2)
+
+        first.stop(SERVER_CLOSED, 0.05)
+
+        assert start().get_channel("lobby").epoch != lobby.epoch
+        archive.gate.set()
 
     def test_after_a_crash_there_is_a_new_epoch_and_nobody_is_told_a_lie(self, start):
         crashed = start()  # dropped without close, as a process that was killed

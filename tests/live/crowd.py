@@ -1,68 +1,172 @@
-"""Very many clients in one thread, by asyncio."""
+"""Very many clients in one thread, over plain sockets: a library's client would cost more than the server does."""
 
-import asyncio
-from collections import Counter
-from collections.abc import Sequence
+import os
+import selectors
+import socket
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from tests.live.people import Place
+from tests.live.servers import Server, gunicorn, until
 
-AT_ONCE = 50
+AT_ONCE = 200
 PATIENCE = 30.0
+TEXT, CLOSE = 0x1, 0x8
+
+
+class Client:
+    """One WebSocket, from its handshake to its end.  `ending` is the close frame's code and reason once it came."""
+
+    def __init__(self, address: tuple[str, int], request: bytes) -> None:
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+        self.socket.connect_ex(address)
+        self.texts: list[str] = []
+        self.ending: tuple[int, str] | None = None
+        self.open = False
+        self._request = request
+        self._unread = b""
+
+    def ask(self) -> None:
+        """Send the handshake."""
+        self.socket.sendall(self._request)
+
+    def read(self) -> None:
+        """Take what has come."""
+        try:
+            data = self.socket.recv(65536)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.ending = self.ending or (1006, "")
+            return
+        self._unread += data
+        if not self.open:
+            self._read_answer()
+        while self.open and self._read_frame():
+            pass
+
+    def _read_answer(self) -> None:
+        head, end, rest = self._unread.partition(b"\r\n\r\n")
+        if end:
+            assert head.startswith(b"HTTP/1.1 101 "), head
+            self.open, self._unread = True, rest
+
+    def _read_frame(self) -> bool:
+        """Servers do not mask, and our frames are whole messages."""
+        data = self._unread
+        if len(data) < 2:
+            return False
+        start, size = 2, data[1]
+        if size > 125:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:start], "big")
+        if len(data) < start + size:
+            return False
+        payload, self._unread = data[start : start + size], data[start + size :]
+        if data[0] & 0xF == CLOSE:
+            self.ending = int.from_bytes(payload[:2], "big"), payload[2:].decode()
+        elif data[0] & 0xF == TEXT:
+            self.texts.append(payload.decode())
+        return True
+
+    def say_goodbye(self) -> None:
+        """Answer a close frame; masked by nothing, which is a mask too."""
+        assert self.ending is not None
+        code = self.ending[0].to_bytes(2, "big")
+        with suppress(ConnectionError):
+            self.socket.send(bytes([0x80 | CLOSE, 0x80 | len(code)]) + bytes(4) + code)
 
 
 class Crowd:
     """Clients that listen until they are sent away."""
 
     def __init__(self, url: str, tokens: Sequence[str]) -> None:
-        self._url = url
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self._address = parts.hostname, parts.port
+        self._host, self._path = parts.netloc, parts.path
         self._tokens = tokens
-        self._loop = asyncio.new_event_loop()
-        self._sockets: list[ClientConnection] = []
+        self._selector = selectors.DefaultSelector()
+        self.clients: list[Client] = []
 
     def connect(self) -> None:
         """All of them."""
-        self._run(self._connect_all())
+        waiting = iter(self._tokens)
+        coming: set[Client] = set()
+        while coming or len(self.clients) < len(self._tokens):
+            coming.update(self._begin(token) for token in islice(waiting, AT_ONCE - len(coming)))
+            self._turn(coming, lambda client: client.open)
 
-    def endings(self) -> list[tuple[int, str]]:
-        """Close code and reason of each, once all are closed."""
-        return self._run(self._all_endings())
-
-    def counts(self) -> Counter[int]:
-        return Counter(code for code, _ in self.endings())
+    def endings(self, *, polite: bool = True) -> list[tuple[int, str]]:
+        """Close code and reason of each, once all have theirs; `polite` ones answer."""
+        waiting = {client for client in self.clients if client.ending is None}
+        while waiting:
+            gone = self._turn(waiting, lambda client: client.ending is not None)
+            if polite:
+                for client in gone:
+                    client.say_goodbye()
+        return [client.ending for client in self.clients if client.ending is not None]
 
     def close(self) -> None:
-        for socket in self._sockets:
-            socket.transport.abort()
-        self._run(asyncio.sleep(0))
-        self._loop.close()
+        for client in self.clients:
+            client.socket.close()
+        self._selector.close()
 
-    def _run(self, work):
-        return self._loop.run_until_complete(asyncio.wait_for(work, PATIENCE))
+    def _begin(self, token: str) -> Client:
+        key = b64encode(os.urandom(16)).decode()
+        lines = [
+            f"GET {self._path} HTTP/1.1",
+            f"Host: {self._host}",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Key: {key}",
+            f"Authorization: Bearer {token}",
+        ]
+        client = Client(self._address, "\r\n".join([*lines, "", ""]).encode())
+        self.clients.append(client)
+        self._selector.register(client.socket, selectors.EVENT_WRITE, client)
+        return client
 
-    async def _connect_all(self) -> None:
-        gate = asyncio.Semaphore(AT_ONCE)
+    def _turn(self, waiting: set[Client], is_done: Callable[[Client], bool]) -> list[Client]:
+        """Serve whoever is ready, and take those that are done out of `waiting`."""
+        began = time.monotonic()
+        done: list[Client] = []
+        ready = self._selector.select(PATIENCE)
+        assert ready, f"{len(waiting)} clients wait for something for {time.monotonic() - began:.0f} s"
+        for key, events in ready:
+            client: Client = key.data
+            if events & selectors.EVENT_WRITE:
+                client.ask()
+                self._selector.modify(client.socket, selectors.EVENT_READ, client)
+                continue
+            client.read()
+            if client.ending is not None:
+                self._selector.unregister(client.socket)
+            if client in waiting and is_done(client):
+                waiting.discard(client)
+                done.append(client)
+        return done
 
-        async def one(token: str) -> ClientConnection:
-            async with gate:
-                return await connect(
-                    self._url,
-                    additional_headers={"Authorization": f"Bearer {token}"},
-                    compression=None,
-                    ping_interval=None,
-                    proxy=None,
-                    max_queue=None,
-                )
 
-        self._sockets = list(await asyncio.gather(*(one(token) for token in self._tokens)))
-
-    async def _all_endings(self) -> list[tuple[int, str]]:
-        return list(await asyncio.gather(*(_ending(socket) for socket in self._sockets)))
-
-
-async def _ending(socket: ClientConnection) -> tuple[int, str]:
-    try:
-        while True:
-            await socket.recv()
-    except ConnectionClosed as closed:
-        return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
+@contextmanager
+def crowded(folder: Path, count: int, *args: str, **env: str) -> Iterator[tuple[Server, Place, Crowd]]:
+    """A server with `count` open sockets."""
+    tokens = folder / "tokens"
+    minting = {"MINT_COUNT": str(count), "MINT_PATH": str(tokens), "CHAT_TOKEN_DEADLINE": "60", **env}
+    config = ("-c", "bench/site.conf.py")
+    with gunicorn(folder / "instance", *config, *args, app="bench.site:app", **minting) as (server, where):
+        until(tokens.exists, "tokens", detail=lambda: server.log)
+        crowd = Crowd(where.replace("http", "ws") + "/chat/ws", tokens.read_text().split())
+        try:
+            crowd.connect()
+            yield server, Place(where), crowd
+        finally:
+            crowd.close()

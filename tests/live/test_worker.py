@@ -7,34 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.live.certificates import certificate
-from tests.live.crowd import Crowd
+from tests.live.crowd import crowded
 from tests.live.people import Person, Place
 from tests.live.servers import LISTENING, SERVING, TOP, Server, gunicorn, running, until
 
 RETRY = re.compile(r"retry=(\d+\.\d{3})")
-
-
-@contextmanager
-def crowded(folder: Path, count: int, *args: str, **env: str) -> Iterator[tuple[Server, Place, Crowd]]:
-    """A server with `count` open sockets."""
-    tokens = folder / "tokens"
-    minting = {"MINT_COUNT": str(count), "MINT_PATH": str(tokens), "CHAT_TOKEN_DEADLINE": "60", **env}
-    config = ("-c", "bench/site.conf.py")
-    with gunicorn(folder / "instance", *config, *args, app="bench.site:app", **minting) as (server, where):
-        until(tokens.exists, "tokens", detail=lambda: server.log)
-        crowd = Crowd(where.replace("http", "ws") + "/chat/ws", tokens.read_text().split())
-        try:
-            crowd.connect()
-            yield server, Place(where), crowd
-        finally:
-            crowd.close()
 
 
 def worker_of(server: Server) -> int:
@@ -68,24 +50,6 @@ def test_over_tls_sockets_do_not_use_up_worker_connections(tmp_path: Path) -> No
         assert [chatter.closing()[0] for chatter in chatters] == [1012] * 6
         assert server.wait() == 0
         assert "Traceback" not in server.log
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=lambda number: number.name)
-def test_a_thousand_sockets_are_told_to_come_back_when_it_ends(tmp_path: Path, number: signal.Signals) -> None:
-    with crowded(tmp_path, 1000) as (server, _, crowd):
-        began = time.monotonic()
-        server.signal(number)
-        endings = crowd.endings()
-        status = server.wait()
-        took = time.monotonic() - began
-
-    assert status == 0
-    assert took < 5.0
-    assert {code for code, _ in endings} == {1012}
-    delays = {float(RETRY.fullmatch(reason).group(1)) for _, reason in endings}  # type: ignore[union-attr]
-    assert len(delays) > 100  # so that not all come back in the same instant
-    assert 0 < min(delays) < max(delays) < 5
-    assert "Traceback" not in server.log
 
 
 def test_hup_keeps_channels_epochs_and_offsets_and_clients_go_on(tmp_path: Path) -> None:
@@ -146,22 +110,6 @@ def _enter(person: Person, channel: str):
         return person.enter(channel)
     except OSError:
         return None
-
-
-def test_what_was_said_before_the_end_is_still_acked(tmp_path: Path) -> None:
-    with gunicorn(tmp_path / "instance", CHAT_MESSAGE_RATE="0") as (server, where):
-        ann = Person(Place(where), "ann").register()
-        ann.create("lobby")
-        chatter = ann.enter("lobby")
-        ids = [chatter.say(f"number {number}") for number in range(200)]
-        assert chatter.hear("ack")["id"] == ids[0]  # by now the server has read much of the rest
-        server.signal(signal.SIGTERM)
-        frames = chatter.hear_the_rest()
-
-        heard = [frame["id"] for frame in frames if frame["type"] == "message"]
-        acked = [frame["id"] for frame in frames if frame["type"] == "ack"]
-        assert acked == ids[1 : len(acked) + 1]
-        assert set(heard) <= {*acked, ids[0]}
 
 
 def test_a_second_server_waits_until_the_first_has_let_go(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def make_health(host: Host) -> Blueprint:
 
     @blueprint.get("/readyz")
     def readyz() -> Response:
-        if host.gate.draining:
+        if not host.is_ready:
             return make_response(jsonify(status="draining"), 503)
         host.server.channels()  # asks the registry, and so the database
         return jsonify(status="ready", connections=len(host.gate))

@@ -22,6 +22,7 @@ from web.websocket.rate import Rate
 
 BURST: Final = 3.0  # times the rate that one socket may say at once
 BATCH: Final = 200  # sockets closed in one go when draining, so that they do not all come back in the same instant
+POLL: Final = 0.02  # seconds between two looks whether all are gone
 RETURN_RATE: Final = 1000.0  # clients a second that a successor should have to greet
 
 
@@ -50,6 +51,7 @@ class Gate:
 
     def __init__(self, settings: GateSettings, clock: Clock | None = None) -> None:
         self.clock = clock or SystemClock()
+        self.retiring = False  # nobody new should be sent here
         self.draining = False
         self.census = Census(
             per_process=settings.connections,
@@ -63,6 +65,7 @@ class Gate:
         self._token_deadline = settings.conf.token_deadline
         self._ended: dict[str | None, float] = {}  # logins that have ended, for as long as a token of theirs may live
         self._guests: dict[WebSocketConn, tuple[Member, Ticket]] = {}
+        self._seen_off: list[BaseSocket] = []
 
     def __len__(self) -> int:
         return len(self._guests)
@@ -129,25 +132,31 @@ class Gate:
             log.exception("authorize() failed; this user keeps what it had")
             return had
 
+    def retire(self) -> None:
+        """Be ready no more, and go on as before.  Never yields."""
+        self.retiring = True
+
     def hush(self) -> None:
         """Let nobody in and hear nobody out: what was said is still answered.  Never yields."""
-        self.draining = True
+        self.retiring = self.draining = True
         for conn in self._guests:
             conn.hush()
 
-    def see_off(self, deadline: float) -> None:
-        """Close all sockets with 1012, in batches, and wait until they are closed, or for `deadline`.  Blocks."""
+    def see_off(self) -> None:
+        """Say goodbye to everybody with 1012, in batches.  Blocks, for 5 ms a batch."""
         self._heartbeat.stop()
         count = len(self._guests)
-        sockets = []
         for number, conn in enumerate(list(self._guests), 1):
-            sockets.append(conn.socket)
+            self._seen_off.append(conn.socket)
             conn.close(*restart(_spread(count)))
             if number % BATCH == 0:
                 gevent.sleep(0.005)
-        while self.clock.monotonic() < deadline and not all(socket.closed for socket in sockets):
-            gevent.sleep(0.02)
-        for socket in sockets:
+
+    def await_goodbyes(self, is_over: Callable[[], bool]) -> None:
+        """Return when all that were seen off are closed; those that are not when `is_over()` are cut off.  Blocks."""
+        while not is_over() and not all(socket.closed for socket in self._seen_off):
+            gevent.sleep(POLL)
+        for socket in self._seen_off:
             socket.abort()
 
     def _left(self, conn: WebSocketConn) -> None:

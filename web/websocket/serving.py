@@ -26,14 +26,24 @@ class Service(Protocol):
         """Folder that one process at a time may use."""
 
     @property
+    def drain_delay(self) -> float:
+        """Seconds between `retire` and `drain`."""
+
+    @property
     def drain_timeout(self) -> float:
         """Seconds that `drain` may take."""
 
     def start(self) -> None:
         """Open what it needs.  Blocks.  Raises: UnfitToServe."""
 
+    def retire(self) -> None:
+        """Be ready no more, and go on as before.  Never yields; idempotent."""
+
     def drain(self) -> None:
         """See all sockets off, and finish.  Blocks; idempotent."""
+
+    def hurry(self) -> None:
+        """Have `drain`, which is under way or about to be, end within 1.5 seconds.  Never yields."""
 
 
 _services: WeakSet[Service] = WeakSet()

@@ -94,6 +94,7 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
     def init_process(self) -> None:
         self._locks: list[InstanceLock] = []
         self._stop = Flag()
+        self._hurry = Flag()  # no delay any more
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -143,6 +144,7 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
 
     def run(self) -> None:
         """Serve until a signal comes."""
+        self._check_patience()
         servers = [self._serve(listener) for listener in self.sockets]
         # What is there now stays: the collector need not look at it again.
         gc.collect()
@@ -152,7 +154,19 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
         while self.alive:
             self.notify()
             self._stop.wait(1.0)
+        self._retire()
         self._drain(servers)
+
+    def _check_patience(self) -> None:
+        """gunicorn kills a worker that takes longer to end than it was told."""
+        wanted = max((service.drain_delay + service.drain_timeout for service in services()), default=0.0)
+        if self.cfg.graceful_timeout <= wanted:
+            self.log.warning(
+                "graceful_timeout is %s: gunicorn would kill this worker before it has seen everybody off; "
+                "set it above %g, which is CHAT_DRAIN_DELAY and CHAT_DRAIN_TIMEOUT together",
+                self.cfg.graceful_timeout,
+                wanted,
+            )
 
     def _serve(self, listener: gevent.socket.socket) -> PyWSGIServer:
         listener.setblocking(True)
@@ -169,6 +183,14 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
         server.plain_log = self.log if formats_itself(self.log) else None
         server.start()
         return server
+
+    def _retire(self) -> None:
+        """Say that we are not ready, and give load balancers time to ask.  Until then everything goes on."""
+        for service in services():
+            service.retire()
+        deadline = time.monotonic() + max((service.drain_delay for service in services()), default=0.0)
+        while (rest := deadline - time.monotonic()) > 0 and not self._hurry.wait(min(rest, 1.0)):
+            self.notify()
 
     def _drain(self, servers: list[PyWSGIServer]) -> None:
         """New connections wait in the backlog for a successor; everything that is open comes to an end."""
@@ -197,4 +219,8 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
         self._stop.set()
 
     def handle_quit(self, sig: int, frame: object) -> None:
+        if not self.alive and not self._hurry.is_set():
+            for service in services():  # after TERM gunicorn kills us two seconds from here
+                service.hurry()
+        self._hurry.set()
         self.handle_exit(sig, frame)

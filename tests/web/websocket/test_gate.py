@@ -386,7 +386,9 @@ def see_off(house: House, seconds: float = 4.0) -> None:
     """As a process that ends."""
     house.gate.hush()
     house.server.flush()
-    house.gate.see_off(house.clock.monotonic() + seconds)
+    deadline = house.clock.monotonic() + seconds
+    house.gate.see_off()
+    house.gate.await_goodbyes(lambda: house.clock.monotonic() >= deadline)
 
 
 def test_hushed_it_lets_nobody_in_and_hears_nobody(house: House) -> None:

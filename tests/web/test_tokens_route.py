@@ -5,12 +5,13 @@ from collections.abc import Mapping
 import pytest
 from flask import Flask, request, session
 from flask.testing import FlaskClient
+from gevent.event import Event
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from chat import ChatServer
 from chat.errors import InvalidToken
-from tests.web.conftest import MakeHost
+from tests.web.conftest import Dial, MakeHost, Serve
 from tests.web.test_channels_route import FOREIGN, OWN
 from web.extension import TOKENS
 
@@ -63,6 +64,28 @@ def test_a_token_comes_with_what_it_is_good_for(client: FlaskClient) -> None:
     )
     assert len(bytes.fromhex(token)) == 32
     assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"), [("/chat/token", b'{"channel": "lobby"}'), ("/chat/channels", b'{"name": "attic"}')]
+)
+def test_who_logs_out_while_the_body_is_still_to_come_is_a_stranger_when_it_has_come(
+    make_host: MakeHost, serve: Serve, dial: Dial, path: str, wanted: bytes
+) -> None:
+    users, begun = ["ann"], Event()
+    app = make_host(identify=lambda: users[0] if users else None)
+    app.extensions["chat"].server.create_channel("lobby")
+    app.before_request(begun.set)
+    caller = dial(serve(app))
+
+    caller.request(path, {"Host": "h", "Content-Type": "application/json", "Content-Length": str(len(wanted))}, "POST")
+    caller.send(wanted[:5])
+    assert begun.wait(5)
+    users.clear()
+    caller.send(wanted[5:])
+
+    answer = caller.answer()
+    assert (answer.status, answer.code) == (401, "not_logged_in")
 
 
 def test_a_token_lets_its_user_into_its_channel_once(client: FlaskClient, server: ChatServer) -> None:

@@ -44,7 +44,10 @@ def json_route(view: Callable[P, Response]) -> Callable[P, Response]:
 
 
 def caller(host: Host) -> str:
-    """Who asks.  Raises: NotLoggedIn."""
+    """Who asks, at this moment: to be called after `body`, for which a client can take hours in which its login ends.
+
+    Raises: NotLoggedIn.
+    """
     username = host.identify()
     if username is None:
         raise NotLoggedIn

@@ -34,8 +34,8 @@ def add_channels(blueprint: Blueprint, host: Host) -> None:
     @blueprint.post("/channels")
     @json_route
     def create_channel() -> Response:
-        username = caller(host)
         name = _checked(body(NewChannel, host).name)
+        username = caller(host)
         allow(host, username, name, "create")
         host.channels.spend(username)
         channel = host.server.create_channel(name, created_by=username)

@@ -20,8 +20,8 @@ def add_tokens(blueprint: Blueprint, host: Host) -> None:
     @blueprint.post("/token")
     @json_route
     def new_token() -> Response:
-        username = caller(host)
         name = check_channel_name(body(TokenRequest, host).channel)
+        username = caller(host)
         allow(host, username, name, "join")
         host.tokens.spend(username)
         channel = host.server.get_channel(name)

@@ -23,6 +23,7 @@ from web.websocket.rate import Rate
 BURST: Final = 3.0  # times the rate that one socket may say at once
 BATCH: Final = 200  # sockets closed in one go when draining, so that they do not all come back in the same instant
 POLL: Final = 0.02  # seconds between two looks whether all are gone
+LATE: Final = 60.0  # seconds: a token is asked for before a login ends, and issued after it, when the database was slow
 RETURN_RATE: Final = 1000.0  # clients a second that a successor should have to greet
 
 
@@ -106,7 +107,7 @@ class Gate:
         """End the connections of a login that has ended, and let none in by its unspent tokens.  Never yields."""
         now = self.clock.monotonic()
         self._ended = {ended: until for ended, until in self._ended.items() if until > now}
-        self._ended[session] = now + self._token_deadline
+        self._ended[session] = now + self._token_deadline + LATE
         for conn, (member, _) in list(self._guests.items()):
             if member.grant.session == session:
                 conn.close(*LOGGED_OUT)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from gunicorn.glogging import Logger
 
-from web.websocket.redact import redacted
+from web.websocket.redact import as_text, redacted, redacted_response
 
 
 class Answered(Protocol):
@@ -80,8 +80,8 @@ class Atoms(dict[str, object]):
     def _named(self, name: str, kind: str) -> object:
         """A header of the request, kind i, or of the response, o, or a variable of the environ, e."""
         if kind == "o":
-            found = (_text(value) for header, value in self.request.response_headers or () if _text(header).lower() == name)
-            return "-" if "cookie" in name else next(found, "-")
+            headers = redacted_response(self.request.response_headers or ())
+            return next((value for header, value in headers if header.lower() == name), "-")
         if kind == "e":
             keys = (key for key in self.request.environ if key.lower() == name)
             return self.of(next(keys, name))
@@ -97,7 +97,7 @@ _LETTERS: Final[Mapping[str, Callable[[Atoms], object]]] = {
     "U": lambda atoms: atoms.of("PATH_INFO"),
     "q": lambda atoms: atoms.of("QUERY_STRING"),
     "H": lambda atoms: atoms.of("SERVER_PROTOCOL"),
-    "s": lambda atoms: _text(atoms.request.status or "-").partition(" ")[0],
+    "s": lambda atoms: as_text(atoms.request.status or "-").partition(" ")[0],
     "b": lambda atoms: str(atoms.request.response_length),
     "B": lambda atoms: atoms.request.response_length,
     "f": lambda atoms: atoms.of("HTTP_REFERER"),
@@ -108,8 +108,3 @@ _LETTERS: Final[Mapping[str, Callable[[Atoms], object]]] = {
     "L": lambda atoms: f"{atoms.micros / 1e6:.6f}",
     "p": lambda _: f"<{os.getpid()}>",
 }
-
-
-def _text(value: str | bytes) -> str:
-    """pywsgi has bytes in some places, and text in others."""
-    return value.decode("latin-1") if isinstance(value, bytes) else value

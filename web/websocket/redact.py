@@ -36,6 +36,17 @@ def redacted_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]
     return [(name, str(redacted(f"HTTP_{name.upper().replace('-', '_')}", value))) for name, value in headers]
 
 
+def redacted_response(headers: Iterable[tuple[str | bytes, str | bytes]]) -> list[tuple[str, str]]:
+    """Copy response headers likewise, without cookies; pywsgi has some as bytes.  A redirect may repeat the query."""
+    texts = ((as_text(name), as_text(value)) for name, value in headers)
+    return [(name, redact(value)) for name, value in texts if "cookie" not in name.lower()]
+
+
+def as_text(value: str | bytes) -> str:
+    """The text of a header, which is latin-1 in all of WSGI."""
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
 def redacted(key: str, value: object) -> object:
     """The value of one variable of an environ, blanked where it can hold a secret."""
     if key in _SECRETS:

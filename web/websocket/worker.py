@@ -25,7 +25,7 @@ from gunicorn.workers.ggevent import VERSION, GeventPyWSGIWorker, PyWSGIHandler,
 from web.websocket.access import Atoms, formats_itself, write_line
 from web.websocket.handler import WebSocketHandler
 from web.websocket.lock import InstanceLock
-from web.websocket.redact import redacted_environ, redacted_headers
+from web.websocket.redact import redacted_environ, redacted_headers, redacted_response
 from web.websocket.serving import Service, UnfitToServe, services
 from web.websocket.tls_server import TlsMixin
 
@@ -57,16 +57,11 @@ class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  #
         self.headers = pywsgi.OldMessage()
         for name, value in redacted_headers(self._head.headers):
             self.headers[name] = value
-        self.response_headers = _without_cookies(self.response_headers or [])
+        self.response_headers = redacted_response(self.response_headers or [])
         try:
             super().log_request()
         finally:
             self.environ, self.headers, self.response_headers = kept
-
-
-def _without_cookies(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """pywsgi has the names as bytes, whatever its stubs say."""
-    return [(name, value) for name, value in headers if "cookie" not in str(name).lower()]
 
 
 class GunicornServer(TlsMixin, PyWSGIServer):  # type: ignore[misc]  # gunicorn has no types

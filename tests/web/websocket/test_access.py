@@ -66,10 +66,11 @@ def test_a_value_is_what_gunicorn_says(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["r", "q", "f", "{referer}i", "{authorization}i", "{cookie}i", "{http_cookie}e", "{set-cookie}o"]
+    "name", ["r", "q", "f", "{referer}i", "{authorization}i", "{cookie}i", "{http_cookie}e", "{set-cookie}o", "{location}o"]
 )
 def test_no_value_shows_a_secret(name: str) -> None:
     request = Request()
+    request.response_headers.append(("Location", "/chat/?token=SECRET"))
     request.environ = {
         **ENVIRON,
         "RAW_URI": "/chat/ws?token=SECRET",

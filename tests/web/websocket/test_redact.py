@@ -2,7 +2,7 @@
 
 import pytest
 
-from web.websocket.redact import redact, redacted_environ, redacted_headers
+from web.websocket.redact import REDACTED, redact, redacted_environ, redacted_headers, redacted_response
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,12 @@ def test_no_header_shows_a_secret():
 
     assert "SECRET" not in repr(copy)
     assert copy[-1] == ("Host", "h")
+
+
+@pytest.mark.parametrize("encode", [str, str.encode])
+def test_no_header_of_an_answer_shows_a_secret(encode):
+    headers = [("Set-Cookie", "session=SECRET"), ("Location", "/chat/?token=SECRET"), ("Allow", "GET")]
+
+    copy = redacted_response([(encode(name), encode(value)) for name, value in headers])
+
+    assert copy == [("Location", f"/chat/?token={REDACTED}"), ("Allow", "GET")]

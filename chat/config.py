@@ -3,11 +3,16 @@
 from dataclasses import dataclass, fields
 from logging import Logger
 from sys import float_info
-from typing import Final, Literal, TypeAlias
+from types import UnionType
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 DuplicateUser: TypeAlias = Literal["reject", "replace", "share"]
 
 DUPLICATE_USER: Final = ("reject", "replace", "share")
+MAY_BE_ZERO: Final = {"may_be_zero": True}  # metadata of a field in which 0 is no limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,23 +45,31 @@ class ServerConf:
     """A second connection of a user in a channel: refused, replaces the first, or shares the name with it."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value: object = getattr(self, field.name)
-            if field.type in (int, "int"):
-                self._check_size(field.name, value)
-            elif field.type in (float, "float"):
-                self._check_seconds(field.name, value)
-            elif field.type in (bool, "bool") and not isinstance(value, bool):
-                raise ValueError(f"{field.name}: true or false is wanted, not {value!r}")
+        check_fields(self)
         if self.duplicate_user not in DUPLICATE_USER:
             raise ValueError(f"duplicate_user: one of {', '.join(DUPLICATE_USER)} is wanted, not {self.duplicate_user!r}")
         if self.logger is not None and not isinstance(self.logger, Logger):
             raise ValueError(f"logger: a logging.Logger is wanted, not {self.logger!r}")
 
-    def _check_size(self, name: str, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}: a whole number above 0 is wanted, not {value!r}")
 
-    def _check_seconds(self, name: str, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= float_info.max:
-            raise ValueError(f"{name}: seconds above 0 are wanted, not {value!r}")
+def check_fields(conf: "DataclassInstance") -> None:
+    """Make sure that sizes (int) and seconds or rates (float) are above 0, and that switches are bool.
+
+    0 passes where a field's metadata is MAY_BE_ZERO.  Raises: ValueError naming the field.
+    """
+    for field in fields(conf):
+        value: object = getattr(conf, field.name)
+        may_be_zero = field.metadata == MAY_BE_ZERO
+        wanted = "of 0 or more" if may_be_zero else "above 0"
+        if field.type in (int, "int") and not _is_number(value, int, may_be_zero):
+            raise ValueError(f"{field.name}: a whole number {wanted} is wanted, not {value!r}")
+        if field.type in (float, "float") and not _is_number(value, int | float, may_be_zero):
+            raise ValueError(f"{field.name}: a number {wanted} is wanted, not {value!r}")
+        if field.type in (bool, "bool") and not isinstance(value, bool):
+            raise ValueError(f"{field.name}: true or false is wanted, not {value!r}")
+
+
+def _is_number(value: object, kind: type[int] | UnionType, may_be_zero: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isinstance(value, kind):
+        return False
+    return 0 < value <= float_info.max or (value == 0 and may_be_zero)

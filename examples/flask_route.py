@@ -30,19 +30,19 @@ from web.websocket.base import BaseSocket
 from web.websocket.conn import PlainConn, Rules
 from web.websocket.handshake import HandshakeError, check, check_origin
 from web.websocket.heartbeat import Heartbeat
-from web.websocket.rate import Rate
+from web.websocket.limits import Bounds, SocketLimits
 from web.websocket.upgrade import KEY, Upgrade
 
-PING: Final = 25.0  # seconds of silence before a ping
-RATE: Final = Rate.per_second(10, 30)  # messages of one socket
+LIMITS: Final = SocketLimits()
 
 
 def make_app(chat: ChatServer) -> Flask:
     """Return the application."""
     app = Flask(__name__)
     clock = SystemClock()
-    rules = Rules(clock, RATE, lambda _conn: None)
-    heartbeat = Heartbeat(PING, clock)
+    rules = Rules.of(LIMITS, clock, lambda _conn: None)
+    heartbeat = Heartbeat(LIMITS, clock)
+    bounds = Bounds(write_buf=chat.conf.write_buf)
 
     @app.route("/chat/<name>", websocket=True)
     def enter(name: str) -> Response:
@@ -54,9 +54,7 @@ def make_app(chat: ChatServer) -> Flask:
             lambda socket: join(socket, member),
             on_abandoned=member.cancel,
             subprotocol=None,
-            write_buf=chat.conf.write_buf,
-            max_message=64 * 1024,
-            max_fragments=1024,
+            bounds=bounds,
         )
         return Response(status=101)
 

@@ -46,15 +46,12 @@ from web.websocket.base import BaseSocket
 from web.websocket.conn import PlainConn, Rules
 from web.websocket.handshake import HandshakeError, check, check_origin
 from web.websocket.heartbeat import Heartbeat
-from web.websocket.rate import Rate
+from web.websocket.limits import Bounds, SocketLimits
 from web.websocket.upgrade import KEY, Upgrade
 
 CHANNELS: Final = 1000  # at most: anybody may create one, and an unused one lasts for five minutes
 LISTING: Final = 4000  # bytes that `/users` may whisper; a message has 4096
-MAX_WIRE: Final = 64 * 1024  # bytes of one message, so that a text which is too long is answered, not cut off
-MAX_FRAGMENTS: Final = 1024
-PING: Final = 25.0  # seconds of silence before a ping
-RATE: Final = Rate.per_second(10, 30)  # messages of one socket
+LIMITS: Final = SocketLimits()  # a frame may be longer than a text, so that one which is too long is answered, not cut off
 BASE64: Final = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 
 
@@ -158,8 +155,9 @@ def _decode(encoded: str) -> str:
 
 def _add_socket(app: Flask, chat: ChatServer) -> None:
     clock = SystemClock()
-    rules = Rules(clock, RATE, lambda _conn: None)
-    heartbeat = Heartbeat(PING, clock)
+    rules = Rules.of(LIMITS, clock, lambda _conn: None)
+    heartbeat = Heartbeat(LIMITS, clock)
+    bounds = Bounds(write_buf=chat.conf.write_buf)
 
     @app.route("/chat", websocket=True)
     def enter() -> Response:
@@ -170,9 +168,7 @@ def _add_socket(app: Flask, chat: ChatServer) -> None:
             lambda socket: join(socket, member),
             on_abandoned=member.cancel,
             subprotocol=None,
-            write_buf=chat.conf.write_buf,
-            max_message=MAX_WIRE,
-            max_fragments=MAX_FRAGMENTS,
+            bounds=bounds,
         )
         return Response(status=101)
 
@@ -243,7 +239,7 @@ def main() -> None:
     conf = ServerConf(
         read_buf=options.ReadSize,
         # Files for the original say 1024: there it is a buffer, here a bound.
-        write_buf=max(options.WriteSize, MAX_WIRE),
+        write_buf=max(options.WriteSize, LIMITS.max_frame),
         controller=Commands(),
         debug_log=options.Debug,
         token_cleanup_delay=30.0,

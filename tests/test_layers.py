@@ -37,6 +37,7 @@ LAYERS = """
     chat.testing chat.testing.fixtures
     chat
 
+    web.websocket.limits
     web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.serving
     web.websocket.tls_server web.websocket.deadline web.websocket.outbox web.websocket.lock
     web.websocket.protocol web.websocket.head web.websocket.census

@@ -16,8 +16,6 @@ from web.websocket.handshake import Environ, check, check_origin, offered_subpro
 from web.websocket.upgrade import Upgrade
 
 TOKEN_PROTOCOL: Final = "chat.token."  # noqa: S105 (what comes before one)
-MAX_WIRE: Final = 64 * 1024  # bytes of one message with what is around it
-MAX_FRAGMENTS: Final = 1024
 MAX_ARGUMENTS: Final = 100  # in a query string
 
 
@@ -59,10 +57,7 @@ def _enter(host: Host, upgrade: Upgrade, token: str, resume: Resume | None, addr
         lambda socket: gate.enter(socket, member, ticket, v1=v1, resume=resume),
         on_abandoned=lambda: gate.turn_away(member, ticket),
         subprotocol=SUBPROTOCOL if v1 else None,
-        write_buf=host.settings.conf.write_buf,
-        read_buf=host.settings.conf.read_buf,
-        max_message=MAX_WIRE,
-        max_fragments=MAX_FRAGMENTS,
+        bounds=gate.bounds,
         compression=host.settings.compression,
     )
 

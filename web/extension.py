@@ -40,6 +40,7 @@ from web.throttle import Throttle
 from web.websocket import serving
 from web.websocket.deadline import at_most
 from web.websocket.gate import Gate
+from web.websocket.limits import HttpLimits
 from web.websocket.rate import Rate
 
 log: Final = logging.getLogger("web")
@@ -209,6 +210,11 @@ class Chat:
     def drain_delay(self) -> float:
         """Seconds between `retire` and `drain`."""
         return self.settings.drain_delay
+
+    @property
+    def http(self) -> HttpLimits:
+        """What requests may take, on all routes of the process."""
+        return self.settings.http
 
     @property
     def drain_timeout(self) -> float:

@@ -9,7 +9,7 @@ from gevent.pywsgi import WSGIServer
 
 from web.websocket.handler import WebSocketHandler
 from web.websocket.lock import InstanceLock
-from web.websocket.serving import Service, UnfitToServe, services
+from web.websocket.serving import Service, UnfitToServe, limited, services
 
 
 def main(app: Flask) -> None:
@@ -27,9 +27,10 @@ def serve(app: Flask, host: str, port: int) -> None:
         for service in services():
             _take(service)
             service.start()
+        handler = limited(WebSocketHandler, {service.http for service in services()})
     except UnfitToServe as exc:
         raise SystemExit(str(exc)) from exc
-    server = WSGIServer((host, port), app, handler_class=WebSocketHandler)
+    server = WSGIServer((host, port), app, handler_class=handler)
     server.start()
     print(f"Serving on http://{host}:{server.server_port} (for development)", flush=True)  # noqa: T201 (it is a program)
     stopping = gevent.event.Event()

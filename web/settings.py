@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from chat.config import ServerConf
+from web.websocket.limits import HttpLimits, SocketLimits
 from web.websocket.serving import UnfitToServe
 
 log: Final = logging.getLogger("web.settings")
@@ -130,16 +131,12 @@ class Settings:
     """Seconds after which every login ends, used or not; standalone only."""
     hsts: int = _setting(_whole, 365 * 86400)
     """Seconds for which browsers that came over TLS shall come by nothing else; 0 is no such header; standalone only."""
-    message_rate: float = _setting(_seconds, 10.0)
-    """Messages a second and socket, bursts of three times that; 0 is no limit."""
     connections_per_user: int = _setting(_whole, 20)
     """Open sockets of one user; 0 is no limit."""
     connections_per_address: int = _setting(_whole, 0)
     """Open sockets from one address; 0 is no limit."""
     connections: int = _setting(_whole, 0)
     """Open sockets in this process; 0 is what the descriptors allow."""
-    ping_interval: float = _setting(_above_zero, 25.0)
-    """Seconds of silence before a ping."""
     drain_delay: float = _setting(_seconds, 0.0)
     """Seconds between "not ready" and the closing of sockets when the process is told to end by TERM or HUP."""
     drain_timeout: float = _setting(_above_zero, 4.0)
@@ -152,13 +149,22 @@ class Settings:
     """WebSockets come in ahead of Flask's dispatch: no before_request, session or after_request for them."""
     compression: bool = _setting(_flag, False)
     """WebSockets whose clients offer permessage-deflate are compressed."""
+    sockets: SocketLimits = field(default_factory=SocketLimits)
+    """What one WebSocket may do; like the next two, one `CHAT_` setting for each field that a text can express."""
+    http: HttpLimits = field(default_factory=HttpLimits)
+    """What a request may take."""
     conf: ServerConf = field(default_factory=ServerConf)
-    """One `CHAT_` setting for each field of ServerConf that a text can express."""
+    """The core's."""
 
 
 # A user with many tabs is one user, so the web's default differs from the core's.
 CONF_DEFAULTS: Final[Mapping[str, object]] = {"duplicate_user": "share"}
-CONF_READERS: Final[Mapping[type, Callable[[object], object]]] = {int: _whole, float: _seconds, bool: _flag, str: _text}
+GROUPS: Final[Mapping[str, type[ServerConf | HttpLimits | SocketLimits]]] = {
+    "sockets": SocketLimits,
+    "http": HttpLimits,
+    "conf": ServerConf,
+}
+READERS: Final[Mapping[type, Callable[[object], object]]] = {int: _whole, float: _seconds, bool: _flag, str: _text}
 NOT_TEXT: Final = ("controller", "logger")
 
 
@@ -171,9 +177,12 @@ def load(config: Mapping[str, object], environ: Mapping[str, str], instance: str
     found: dict[str, object] = {**source, **{key: config[key] for key in config if key.startswith("CHAT_")}}
     found.setdefault("CHAT_INSTANCE", instance)
     _warn_of_unknown(found)
-    own = {item.name: _read(item, found) for item in fields(Settings) if item.name != "conf" and _key(item) in found}
-    settings = Settings(**own, conf=_load_conf(found, conf))  # type: ignore[arg-type]
+    own = {item.name: _read(item, found) for item in fields(Settings) if item.name not in GROUPS and _key(item) in found}
+    given: dict[str, Mapping[str, object]] = {"conf": {**CONF_DEFAULTS, **conf}}
+    groups = {name: _load_group(group, found, given.get(name, {})) for name, group in GROUPS.items()}
+    settings = Settings(**own, **groups)  # type: ignore[arg-type]
     _check_built(settings)
+    _check_sizes(settings)
     return settings
 
 
@@ -194,18 +203,18 @@ def _read(item: "Field[object]", found: Mapping[str, object]) -> object:
         raise SettingError(f"{_key(item)}: {exc}") from None
 
 
-def _load_conf(found: Mapping[str, object], given: Mapping[str, object]) -> ServerConf:
-    values: dict[str, object] = {**CONF_DEFAULTS, **given}
-    for item in fields(ServerConf):
+def _load_group(group: type[T], found: Mapping[str, object], given: Mapping[str, object]) -> T:
+    values = dict(given)
+    for item in fields(group):  # type: ignore[arg-type]  # those in GROUPS are all dataclasses
         key = _key(item)
         if key in found and item.name not in NOT_TEXT:
-            reader = CONF_READERS.get(type(item.default), _text)
+            reader = READERS.get(type(item.default), _text)
             try:
                 values[item.name] = reader(found[key])
             except SettingError as exc:
                 raise SettingError(f"{key}: {exc}") from None
     try:
-        return ServerConf(**values)  # type: ignore[arg-type]
+        return group(**values)
     except ValueError as exc:
         name, _, why = str(exc).partition(":")
         raise SettingError(f"CHAT_{name.upper()}:{why}") from None
@@ -213,8 +222,8 @@ def _load_conf(found: Mapping[str, object], given: Mapping[str, object]) -> Serv
 
 def known() -> list[str]:
     """The names of all settings."""
-    own = [_key(item) for item in fields(Settings) if item.name != "conf"]
-    return own + [_key(item) for item in fields(ServerConf) if item.name not in NOT_TEXT]
+    own = [_key(item) for item in fields(Settings) if item.name not in GROUPS]
+    return own + [_key(item) for group in GROUPS.values() for item in fields(group) if item.name not in NOT_TEXT]
 
 
 def _warn_of_unknown(found: Mapping[str, object]) -> None:
@@ -230,6 +239,13 @@ def _check_built(settings: Settings) -> None:
         raise SettingError(f"CHAT_REDIS_URL: {UNBUILT}; unset it")
     if settings.workers != 1:
         raise SettingError(f"CHAT_WORKERS: {UNBUILT}; set it to 1")
+
+
+def _check_sizes(settings: Settings) -> None:
+    """Who sends the longest text should not be closed for the frame that it comes in."""
+    frame, text = settings.sockets.max_frame, settings.conf.max_message
+    if frame < text:
+        raise SettingError(f"CHAT_MAX_FRAME: {frame} bytes do not hold a text of CHAT_MAX_MESSAGE, {text} bytes")
 
 
 def secret_key(settings: Settings) -> str:

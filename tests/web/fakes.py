@@ -13,6 +13,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from chat.clock import Clock
 from chat.closing import Closing
 from web.websocket.base import BaseSocket
+from web.websocket.limits import Bounds
 from web.websocket.protocol import MessageProtocol
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -224,7 +225,7 @@ class SocketFake(BaseSocket):
     def __init__(self, clock: Clock, write_buf: int = 1 << 20, *, deflates: bool = False) -> None:
         extensions = [PerMessageDeflate(True, True, 15, 15)] if deflates else []
         protocol = MessageProtocol(max_message=1 << 16, max_fragments=16, extensions=extensions)
-        super().__init__(protocol, write_buf=write_buf, clock=clock)
+        super().__init__(protocol, Bounds(write_buf=write_buf), clock)
         self.sent: list[bytes] = []
         self.frames: list[Frame] = []
         self.reading = False

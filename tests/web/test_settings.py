@@ -36,11 +36,9 @@ KINDS = [
     ("CHAT_REMEMBER_LIFETIME", "60", 1.5, 60.0, 1.5, 2_592_000.0),
     ("CHAT_LOGIN_LIFETIME", "60", 1.5, 60.0, 1.5, 2_592_000.0),
     ("CHAT_HSTS", "60", 0, 60, 0, 31_536_000),
-    ("CHAT_MESSAGE_RATE", "2.5", 0, 2.5, 0.0, 10.0),
     ("CHAT_CONNECTIONS_PER_USER", "0", 3, 0, 3, 20),
     ("CHAT_CONNECTIONS_PER_ADDRESS", "7", 8, 7, 8, 0),
     ("CHAT_CONNECTIONS", "9", 10, 9, 10, 0),
-    ("CHAT_PING_INTERVAL", "1.5", 20, 1.5, 20.0, 25.0),
     ("CHAT_DRAIN_DELAY", "15", 0, 15.0, 0.0, 0.0),
     ("CHAT_DRAIN_TIMEOUT", "1", 0.5, 1.0, 0.5, 4.0),
     ("CHAT_RESUME_LIMIT", "0", 5, 0, 5, 1000),
@@ -48,7 +46,23 @@ KINDS = [
     ("CHAT_FAST_HANDSHAKE", "yes", False, True, False, False),
     ("CHAT_COMPRESSION", "on", False, True, False, False),
 ]
-CONF_KINDS = [
+GROUP_KINDS = [
+    ("CHAT_MAX_FRAME", "4096", 5000, 4096, 5000, 65_536),
+    ("CHAT_MAX_FRAGMENTS", "1", 2, 1, 2, 1024),
+    ("CHAT_MESSAGE_RATE", "2.5", 0, 2.5, 0.0, 10.0),
+    ("CHAT_PING_RATE", "2.5", 0, 2.5, 0.0, 10.0),
+    ("CHAT_MAX_REFUSED", "1", 2, 1, 2, 100),
+    ("CHAT_PING_INTERVAL", "1.5", 20, 1.5, 20.0, 25.0),
+    ("CHAT_PING_TIMEOUT", "1.5", 2, 1.5, 2.0, 10.0),
+    ("CHAT_CLOSE_TIMEOUT", "1.5", 2, 1.5, 2.0, 5.0),
+    ("CHAT_REQUEST_LINE", "1", 2, 1, 2, 8192),
+    ("CHAT_HEADER_BYTES", "1", 2, 1, 2, 32_768),
+    ("CHAT_HEADER_COUNT", "1", 2, 1, 2, 100),
+    ("CHAT_MAX_BODY", "1", 2, 1, 2, 16_777_216),
+    ("CHAT_HEADER_TIMEOUT", "1.5", 2, 1.5, 2.0, 10.0),
+    ("CHAT_KEEPALIVE", "1.5", 2, 1.5, 2.0, 75.0),
+    ("CHAT_IO_TIMEOUT", "1.5", 2, 1.5, 2.0, 30.0),
+    ("CHAT_DISCARD_TIMEOUT", "1.5", 2, 1.5, 2.0, 5.0),
     ("CHAT_READ_BUF", "1", 2, 1, 2, 8192),
     ("CHAT_WRITE_BUF", "1", 2, 1, 2, 1 << 20),
     ("CHAT_INBOX", "1", 2, 1, 2, 1024),
@@ -64,10 +78,11 @@ CONF_KINDS = [
 
 def value(settings: Settings, name: str) -> object:
     field = name.removeprefix("CHAT_").lower()
-    return getattr(settings.conf if hasattr(settings.conf, field) else settings, field)
+    groups = settings, settings.sockets, settings.http, settings.conf
+    return next(getattr(group, field) for group in groups if hasattr(group, field))
 
 
-@pytest.mark.parametrize(("name", "text", "given", "from_text", "from_config", "default"), KINDS + CONF_KINDS)
+@pytest.mark.parametrize(("name", "text", "given", "from_text", "from_config", "default"), KINDS + GROUP_KINDS)
 def test_app_config_wins_over_the_environment_and_that_over_the_default(
     name: str, text: str, given: object, from_text: object, from_config: object, default: object
 ) -> None:
@@ -77,7 +92,7 @@ def test_app_config_wins_over_the_environment_and_that_over_the_default(
 
 
 def test_every_setting_is_among_those_tested_above() -> None:
-    assert sorted(kind[0] for kind in KINDS + CONF_KINDS) == sorted(known())
+    assert sorted(kind[0] for kind in KINDS + GROUP_KINDS) == sorted(known())
 
 
 def test_what_only_code_can_express_is_no_setting() -> None:
@@ -171,6 +186,21 @@ WRONG: list[tuple[str, object]] = [
     ("CHAT_PING_INTERVAL", "0"),
     ("CHAT_PING_INTERVAL", ""),
     ("CHAT_DRAIN_DELAY", -1),
+    ("CHAT_MAX_FRAME", 0),
+    ("CHAT_MAX_FRAME", 4095),
+    ("CHAT_MAX_FRAGMENTS", "0"),
+    ("CHAT_PING_RATE", "-1"),
+    ("CHAT_MAX_REFUSED", 1.5),
+    ("CHAT_PING_TIMEOUT", "0"),
+    ("CHAT_CLOSE_TIMEOUT", "-1"),
+    ("CHAT_REQUEST_LINE", "0"),
+    ("CHAT_HEADER_BYTES", "32k"),
+    ("CHAT_HEADER_COUNT", 0),
+    ("CHAT_MAX_BODY", "0"),
+    ("CHAT_HEADER_TIMEOUT", 0),
+    ("CHAT_KEEPALIVE", "inf"),
+    ("CHAT_IO_TIMEOUT", "0"),
+    ("CHAT_DISCARD_TIMEOUT", True),
     ("CHAT_DRAIN_TIMEOUT", 0),
     ("CHAT_RESUME_LIMIT", "-1"),
     ("CHAT_REAUTHORIZE", "0"),

@@ -16,9 +16,10 @@ from tests.chat.steps import wait_until
 from tests.web.conftest import Dial, MakeHost, Serve
 from tests.web.fakes import BINARY, HANDSHAKE, PING, PONG, TEXT, Answer, Caller, Frame, client_frame, close_frame, deflated
 from web import Chat
-from web.websocket.conn import ABUSE
+from web.websocket.limits import SocketLimits
 from web.websocket.upgrade import KEY, Upgrade
 
+ABUSE = SocketLimits().max_refused
 V1 = {"Sec-WebSocket-Protocol": "chat.v1"}
 WELCOME = {"type", "channel", "user", "users", "count", "epoch", "offset", "recovered", "ping", "limits"}
 

@@ -15,12 +15,11 @@ from gevent.socket import socket as GeventSocket
 
 from chat.clock import Clock, Timer
 from chat.closing import GONE, SLOW, CloseCode, Closing
+from web.websocket.limits import Bounds
 from web.websocket.outbox import Buffer, Outbox
 from web.websocket.protocol import Message, MessageProtocol, cut_reason, ping_frame
 
-CLOSE_DEADLINE: Final = 5.0  # seconds for the peer's close frame, and for what is still queued
-READ_BUF: Final = 8192  # bytes a turn: 64 KiB of tiny frames would hold up the loop for 30 ms
-DEFLATED_READ_BUF: Final = 1024  # the same of a peer that may compress: they inflate to 1 MiB at most
+DEFLATED_READ_BUF: Final = 1024  # bytes a turn of a peer that may compress: they inflate to 1 MiB at most
 LINGER: Final = 1.0  # seconds to read on after we shut down writing: closing with unread input would send RST
 
 _LOGGER: Final = logging.getLogger("web.websocket")
@@ -65,9 +64,10 @@ class IllegalMove(Exception):
 
 
 class BaseSocket(ABC):
-    """One WebSocket.  `write_buf` is how many bytes may wait for a slow peer before it is closed with 4008."""
+    """One WebSocket."""
 
     __slots__ = (
+        "_bounds",
         "_clock",
         "_closing",
         "_delivering",
@@ -79,14 +79,13 @@ class BaseSocket(ABC):
         "_rest",
         "_state",
         "_timer",
-        "_write_buf",
         "last_heard",
     )
 
-    def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock, read_buf: int = READ_BUF) -> None:
+    def __init__(self, protocol: MessageProtocol, bounds: Bounds, clock: Clock) -> None:
         self._protocol = protocol
-        self._write_buf = write_buf
-        self._read_buf = min(read_buf, DEFLATED_READ_BUF) if protocol.extensions else read_buf
+        self._bounds = bounds
+        self._read_buf = min(bounds.read_buf, DEFLATED_READ_BUF) if protocol.extensions else bounds.read_buf
         self._clock = clock
         self._receiver: Receiver | None = None
         self._state = State.OPEN
@@ -162,7 +161,7 @@ class BaseSocket(ABC):
         From before: what a returning client has missed may be more at once, and it is no slow reader for that.
         """
         if data and self._state is OPEN:
-            if self._outbox is not None and self.outstanding > self._write_buf:
+            if self._outbox is not None and self.outstanding > self._bounds.write_buf:
                 self.close(*SLOW)
             else:
                 self._transmit(data)
@@ -185,7 +184,7 @@ class BaseSocket(ABC):
             self._go_on_soon()
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Say goodbye and wait up to 5 s for the peer's.  Never yields; idempotent.
+        """Say goodbye and wait up to `Bounds.close_timeout` for the peer's.  Never yields; idempotent.
 
         What is queued is still sent before it; what was received and not delivered is thrown away.  A code that must not
         be sent (1006) ends it without a word, like `abort`.
@@ -298,7 +297,7 @@ class BaseSocket(ABC):
             return
         self._move(State.CLOSING)
         self._closing = Closing(int(code), cut_reason(reason))
-        self._arm(CLOSE_DEADLINE)
+        self._arm(self._bounds.close_timeout)
         self._transmit(frame)
         self._go_on_soon()  # a paused one has to hear the answer
 
@@ -313,7 +312,7 @@ class BaseSocket(ABC):
             self._closing = closing
         self._move(State.LINGERING)
         if self._timer is None:
-            self._arm(CLOSE_DEADLINE)
+            self._arm(self._bounds.close_timeout)
         if last:
             self._transmit(last)
         else:

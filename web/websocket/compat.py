@@ -17,8 +17,9 @@ from websockets.frames import Frame, Opcode
 
 from chat.clock import Clock, Timer
 from chat.closing import CloseCode
-from web.websocket.base import CLOSE_DEADLINE, LINGER
+from web.websocket.base import LINGER
 from web.websocket.deadline import at_most
+from web.websocket.limits import CLOSE_TIMEOUT
 from web.websocket.protocol import Message, MessageProtocol
 from web.websocket.refusal import Refusal
 from web.websocket.tls import half_close
@@ -127,7 +128,7 @@ class WebSocket:
             frame = self._last or protocol.goodbye(code, _encode(message).decode("utf-8", "replace"))
             self.closed = self._ended = True
             if self._handler is not None:
-                self._deadline = self._handler.clock.later(CLOSE_DEADLINE, self._hang_up)
+                self._deadline = self._handler.clock.later(CLOSE_TIMEOUT, self._hang_up)
             if frame is None:  # a code that must not be sent
                 self._hang_up()
             else:
@@ -152,7 +153,7 @@ class WebSocket:
         if self._opened is not None:
             sock, protocol = self._opened
             self.close(self._farewell)
-            with at_most(CLOSE_DEADLINE * self._patience):
+            with at_most(CLOSE_TIMEOUT * self._patience):
                 while not protocol.over:
                     self._turn()
             half_close(sock)

@@ -15,14 +15,15 @@ from chat.event import Refusal
 from chat.wire import Pong, Publish, Request, decode, ping
 from web.websocket.base import BaseSocket
 from web.websocket.formats import DEFLATED_PLAIN, PLAIN, FramedFormat, PlainFormat
+from web.websocket.limits import SocketLimits
 from web.websocket.protocol import Message, ping_frame, text_frame
 from web.websocket.rate import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ABUSE: Final = 100  # refusals, less one for each message that was allowed, until a flooding peer is closed
-CONTROLS: Final = Rate.per_second(10, 60)  # pings and pongs of one peer; Autobahn sends ten at once, attackers thousands
+MESSAGE_BURST: Final = 3.0  # seconds' worth of messages that one socket may send at once
+CONTROL_BURST: Final = 6.0  # the same of pings and pongs
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,23 @@ class Rules:
 
     clock: Clock
     messages: Rate
+    controls: Rate
+    """Of pings and pongs."""
+    max_refused: int
     on_end: "Callable[[WebSocketConn], None]"
     """Called in the hub when a connection has ended; again, perhaps."""
+
+    @classmethod
+    def of(cls, limits: SocketLimits, clock: Clock, on_end: "Callable[[WebSocketConn], None]") -> "Rules":
+        """Those that `limits` make."""
+        messages, controls = limits.message_rate, limits.ping_rate
+        return cls(
+            clock,
+            Rate.per_second(messages, max(messages * MESSAGE_BURST, 1.0)),
+            Rate.per_second(controls, max(controls * CONTROL_BURST, 1.0)),
+            limits.max_refused,
+            on_end,
+        )
 
 
 class WebSocketConn(DirectConn):
@@ -123,7 +139,7 @@ class WebSocketConn(DirectConn):
             self._on_message(request)
 
     def pinged(self, count: int) -> None:
-        until = CONTROLS.spend(self._controls_until, self._rules.clock.monotonic(), count)
+        until = self._rules.controls.spend(self._controls_until, self._rules.clock.monotonic(), count)
         if until is None:
             self.socket.close(*FLOOD)
         else:
@@ -147,7 +163,7 @@ class WebSocketConn(DirectConn):
 
     def _refuse(self, error: ChatError) -> None:
         self._refused += 1
-        if self._refused > ABUSE:
+        if self._refused > self._rules.max_refused:
             self.socket.close(*FLOOD)
             return
         id = error.id if isinstance(error, BadRequest | RateLimited) else ""

@@ -18,9 +18,8 @@ from web.websocket.census import Census, Ticket
 from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn
 from web.websocket.formats import V1Formats
 from web.websocket.heartbeat import Heartbeat
-from web.websocket.rate import Rate
+from web.websocket.limits import Bounds, SocketLimits
 
-BURST: Final = 3.0  # times the rate that one socket may say at once
 BATCH: Final = 200  # sockets closed in one go when draining, so that they do not all come back in the same instant
 POLL: Final = 0.02  # seconds between two looks whether all are gone
 LATE: Final = 60.0  # seconds: a token is asked for before a login ends, and issued after it, when the database was slow
@@ -40,9 +39,7 @@ class GateSettings(Protocol):
     @property
     def connections_per_address(self) -> int: ...
     @property
-    def message_rate(self) -> float: ...
-    @property
-    def ping_interval(self) -> float: ...
+    def sockets(self) -> SocketLimits: ...
     @property
     def conf(self) -> ServerConf: ...
 
@@ -59,11 +56,18 @@ class Gate:
             per_user=settings.connections_per_user,
             per_address=settings.connections_per_address,
         )
-        rate = settings.message_rate
-        self._rules = Rules(self.clock, Rate.per_second(rate, max(rate * BURST, 1.0)), self._left)
-        self._formats = V1Formats(Limits(settings.conf.max_message, rate), settings.ping_interval)
-        self._heartbeat = Heartbeat(settings.ping_interval, self.clock)
-        self._token_deadline = settings.conf.token_deadline
+        conf, limits = settings.conf, settings.sockets
+        self.bounds = Bounds(
+            write_buf=conf.write_buf,
+            read_buf=conf.read_buf,
+            max_message=limits.max_frame,
+            max_fragments=limits.max_fragments,
+            close_timeout=limits.close_timeout,
+        )
+        self._rules = Rules.of(limits, self.clock, self._left)
+        self._formats = V1Formats(Limits(conf.max_message, limits.message_rate), limits.ping_interval)
+        self._heartbeat = Heartbeat(limits, self.clock)
+        self._token_deadline = conf.token_deadline
         self._ended: dict[str | None, float] = {}  # logins that have ended, for as long as a token of theirs may live
         self._guests: dict[WebSocketConn, tuple[Member, Ticket]] = {}
         self._seen_off: list[BaseSocket] = []

@@ -146,10 +146,13 @@ class WebSocketHandler(HttpHandler):
 
     def _park(self, terms: Terms, extensions: list[Extension]) -> BaseSocket:
         """Take the connection away from pywsgi."""
-        protocol = MessageProtocol(max_message=terms.max_message, max_fragments=terms.max_fragments, extensions=extensions)
+        bounds = terms.bounds
+        protocol = MessageProtocol(
+            max_message=bounds.max_message, max_fragments=bounds.max_fragments, extensions=extensions
+        )
         sock, rest = self.socket, self.read_ahead()
         kind = GreenletSocket if isinstance(sock, SSLSocket) else Socket
-        parked = kind(protocol, write_buf=terms.write_buf, read_buf=terms.read_buf, clock=self.clock)
+        parked = kind(protocol, bounds, self.clock)
         parked.park(sock, rest)
         self.rfile.close()
         self.socket = None  # type: ignore[assignment]  # ends pywsgi's loop, and there is nothing left to close

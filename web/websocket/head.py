@@ -6,10 +6,10 @@ ends, one user's request can be smuggled into another's (RFC 9112 section 11.2).
 """
 
 import re
-from dataclasses import dataclass
 from io import BufferedReader
 from typing import Final, NamedTuple
 
+from web.websocket.limits import HttpLimits
 from web.websocket.refusal import Refusal
 
 # RFC 9112 sections 2.2 and 3, and RFC 9110 sections 5.5 and 5.6.2.  HTTP/0.9 has no version, HTTP/2 another one.
@@ -18,18 +18,6 @@ _LINE: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^\x00-\x20\x7f]+ HTTP/
 _HEADER: Final = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r?\n", re.MULTILINE)
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _SINGLE: Final = ("CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_HOST")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a head may take."""
-
-    line: int = 8192
-    """Bytes of the request line, as in nginx and gunicorn (8 KiB, 4 KiB)."""
-    headers: int = 32768
-    """Bytes of all header lines; nginx takes 4 x 8 KiB."""
-    count: int = 100
-    """Header lines; the same in gunicorn and `http.client`."""
 
 
 class BadRequest(Refusal):
@@ -58,7 +46,7 @@ def end_of_head(data: bytes, start: int = 0) -> int:
     return found.end() if found else 0
 
 
-def read_head(stream: BufferedReader, limits: Limits) -> Head:
+def read_head(stream: BufferedReader, limits: HttpLimits) -> Head:
     """Read one head, the empty line included, and nothing behind it.  Blocks.
 
     Raises: BadRequest; EOFError when the client hangs up in the middle of it.
@@ -78,22 +66,22 @@ def read_head(stream: BufferedReader, limits: Limits) -> Head:
             return _parse(line, fields, limits)
 
 
-def _split(data: bytes, limits: Limits) -> tuple[str, str, str]:
+def _split(data: bytes, limits: HttpLimits) -> tuple[str, str, str]:
     """Part the request line from the rest, within limits; between them is its end, "" while it has not come."""
     line, is_whole, fields = data.decode("latin-1").partition("\n")
     line = line.removesuffix("\r")
-    if len(line) > limits.line:
+    if len(line) > limits.request_line:
         raise BadRequest(414, "uri_too_long", "the request line is too long")
-    if len(fields) > limits.headers:
+    if len(fields) > limits.header_bytes:
         raise _too_large()
     return line, is_whole, fields
 
 
-def _parse(line: str, fields: str, limits: Limits) -> Head:
+def _parse(line: str, fields: str, limits: HttpLimits) -> Head:
     found = _HEADER.findall(fields)
     if len(found) != fields.count("\n") - 1:  # all but the empty line
         raise _malformed("a header line is malformed")
-    if len(found) > limits.count:
+    if len(found) > limits.header_count:
         raise _too_large()
     headers = [(name, value.strip(" \t")) for name, value in found]
     variables = _variables(headers)

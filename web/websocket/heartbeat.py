@@ -9,17 +9,18 @@ from typing import Final
 from chat.clock import Clock, Timer
 from chat.closing import STALE
 from web.websocket.conn import WebSocketConn
+from web.websocket.limits import SocketLimits
 
-PATIENCE: Final = 10.0  # seconds for the answer to a ping; any frame is one
 TICK: Final = 1.0  # seconds a bucket
 LOOKS: Final = 500  # connections in one turn of the hub: 500 pings take about 4 ms
 
 
 class Heartbeat:
-    """Watches over connections.  `interval` is how many seconds of silence bring a ping."""
+    """Watches over connections."""
 
-    def __init__(self, interval: float, clock: Clock) -> None:
-        self._interval = interval
+    def __init__(self, limits: SocketLimits, clock: Clock) -> None:
+        self._interval = limits.ping_interval
+        self._patience = limits.ping_timeout
         self._clock = clock
         self._buckets: dict[int, dict[WebSocketConn, None]] = {}
         self._next = int(clock.monotonic() / TICK)
@@ -67,10 +68,10 @@ class Heartbeat:
         if socket.closing is not None:
             return
         if conn.asked and socket.last_heard < conn.asked and conn.listening:
-            if now - conn.asked >= PATIENCE:
+            if now - conn.asked >= self._patience:
                 socket.close(*STALE)
             else:
-                self._look_at(conn, conn.asked + PATIENCE)
+                self._look_at(conn, conn.asked + self._patience)
             return
         conn.asked = 0.0
         silence_ends = socket.last_heard + self._interval
@@ -79,4 +80,4 @@ class Heartbeat:
             return
         conn.asked = now
         conn.probe()
-        self._look_at(conn, now + PATIENCE)
+        self._look_at(conn, now + self._patience)

@@ -17,15 +17,19 @@ from gevent.socket import SHUT_WR
 from geventwebsocket.handler import WebSocketHandler as _GeventWebSocketHandler
 
 from web.websocket.deadline import at_most
-from web.websocket.head import BLANK, BadRequest, Head, Limits, end_of_head, read_head
+from web.websocket.head import BLANK, BadRequest, Head, end_of_head, read_head
+from web.websocket.limits import HttpLimits
 from web.websocket.redact import redact
 from web.websocket.refusal import INTERNAL, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import BufferedReader
 
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import WSGIEnvironment
+
+    class _InvalidClientInput(OSError): ...
 
     class _Base(pywsgi.WSGIHandler):
         """What the stubs leave out."""
@@ -36,10 +40,13 @@ if TYPE_CHECKING:
         def _sendall(self, data: bytes) -> None: ...
 
 else:
+    from gevent.pywsgi import _InvalidClientInput
+
     _Base = _GeventWebSocketHandler
 
 _LOGGER: Final = logging.getLogger("web.websocket")
 _LINGER: Final = 1.0  # seconds in which a refused client can still read why
+_TOO_LARGE: Final = BadRequest(413, "body_too_large", "the body is too large")
 
 
 class _Headers:
@@ -58,20 +65,45 @@ class _Headers:
         return self._head.headers
 
 
+class _BodyTooLarge(_InvalidClientInput):
+    """What reading it raises: an OSError, which an application takes for a client that has gone."""
+
+
+class _Meter:
+    """Reads a chunked body up to a limit on the wire, so that sizes, extensions and trailers count too."""
+
+    def __init__(self, file: "BufferedReader", limit: int) -> None:
+        self._file = file
+        self._left = limit
+
+    @property
+    def is_over(self) -> bool:
+        return self._left < 0
+
+    def read(self, size: int) -> bytes:
+        return self._count(self._file.read(min(size, self._left + 1)))
+
+    def readline(self, size: int) -> bytes:
+        return self._count(self._file.readline(min(size, self._left + 1)))
+
+    def _count(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self.is_over:
+            raise _BodyTooLarge
+        return data
+
+
 class HttpHandler(_Base):
-    """One HTTP connection.  The class attributes are its settings; override them in a subclass.
+    """One HTTP connection.  `limits` are its settings; override them in a subclass.
 
     gevent-websocket's handler is a base by name only: its own `run_application`, `start_response` and `log_request` are
     jumped over, to whatever comes after it, so that gunicorn's handler may be mixed in.
     """
 
-    limits: ClassVar[Limits] = Limits()
-    header_timeout: ClassVar[float] = 10.0  # seconds from the first byte of a request to the end of its headers
-    keepalive: ClassVar[float] = 75.0  # seconds in which a request must begin; nginx's keepalive_timeout
-    io_timeout: ClassVar[float] = 30.0  # seconds without progress, in a request's body or its answer
-    discard_timeout: ClassVar[float] = 5.0  # seconds for the rest of a body that the application did not read
+    limits: ClassVar[HttpLimits] = HttpLimits()
 
     _head: Head = BLANK
+    _meter: _Meter | None = None  # of a chunked body
     _unread = False  # of the body
     _served = False  # a request, on this connection
     _came_whole = False  # the head, in what was read first
@@ -104,6 +136,13 @@ class HttpHandler(_Base):
     def _headers(self) -> Iterable[tuple[str, str]]:
         return [(key, value) for key, value in self._head.variables.items() if key.startswith("HTTP_")]
 
+    def get_environ(self) -> "WSGIEnvironment":
+        environ = super().get_environ()
+        self._meter = None
+        if self.wsgi_input.chunked_input:  # type: ignore[union-attr]
+            self._meter = self.wsgi_input.rfile = _Meter(self.rfile, self.limits.max_body)  # type: ignore[union-attr]
+        return environ
+
     def run_application(self) -> None:
         try:
             super(_Base, self).run_application()
@@ -113,6 +152,8 @@ class HttpHandler(_Base):
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
     ) -> "Callable[[bytes], None]":
+        if self._meter is not None and self._meter.is_over:
+            raise _TOO_LARGE  # in place of what the application makes of it
         return super(_Base, self).start_response(status, headers, exc_info)
 
     def log_request(self) -> None:
@@ -154,18 +195,23 @@ class HttpHandler(_Base):
     def _send_error_response_if_possible(self, error_code: int) -> None:
         self.close_connection = True
         if not self.response_length:
-            refusal = BadRequest(400, "bad_request", "the body is malformed") if error_code == 400 else INTERNAL
             with suppress(OSError):
-                self._answer(refusal)
+                self._answer(self._fault(error_code))
+
+    def _fault(self, error_code: int) -> Refusal:
+        if self._meter is not None and self._meter.is_over:
+            return _TOO_LARGE
+        return BadRequest(400, "bad_request", "the body is malformed") if error_code == 400 else INTERNAL
 
     # Reading the head.
 
     def _wait_for_request(self) -> bool:
         """Wait for the first byte; False when none comes.  Who connects means to ask something now."""
         try:
-            self.socket.settimeout(self.keepalive if self._served else self.header_timeout)
+            limits = self.limits
+            self.socket.settimeout(limits.keepalive if self._served else limits.header_timeout)
             came = self.rfile.peek(1)
-            self.socket.settimeout(self.io_timeout)
+            self.socket.settimeout(limits.io_timeout)
         except OSError:
             return False
         size = end_of_head(came)
@@ -181,7 +227,7 @@ class HttpHandler(_Base):
 
     def _deadline(self) -> gevent.Timeout:
         late = BadRequest(408, "request_timeout", "the request took too long to arrive")
-        return gevent.Timeout(self.header_timeout, late)
+        return gevent.Timeout(self.limits.header_timeout, late)
 
     def _tell_pywsgi(self, head: Head) -> None:
         """Leave what its `read_request` would have found."""
@@ -191,6 +237,8 @@ class HttpHandler(_Base):
         self.content_length = None if length is None else int(length)  # type: ignore[assignment]  # the stubs know no None
         if self.content_length and head.method == "HEAD":
             raise BadRequest(400, "bad_request", "the request is malformed")
+        if self.content_length and self.content_length > self.limits.max_body:
+            raise _TOO_LARGE
         options = [option.strip() for option in head.variables.get("HTTP_CONNECTION", "").lower().split(",")]
         self.close_connection = "close" in options or (head.version == "HTTP/1.0" and "keep-alive" not in options)
 
@@ -199,7 +247,7 @@ class HttpHandler(_Base):
         body = self.wsgi_input
         if not body.content_length and not body.chunked_input:  # type: ignore[union-attr]
             return
-        with at_most(self.discard_timeout), suppress(OSError, ValueError):
+        with at_most(self.limits.discard_timeout), suppress(OSError, ValueError):
             body._discard()  # type: ignore[union-attr]
             return
         self.close_connection = self._unread = True
@@ -222,7 +270,7 @@ class HttpHandler(_Base):
             self._hang_up()
 
     def _answer(self, refusal: Refusal) -> None:
-        HttpHandler.start_response(self, refusal.status_line, refusal.answer_headers())
+        super(_Base, self).start_response(refusal.status_line, refusal.answer_headers())
         HttpHandler.write(self, refusal.body)
 
     def _hang_up(self) -> None:

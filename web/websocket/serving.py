@@ -5,9 +5,15 @@ that happens before the process serves: no descriptor, greenlet or thread surviv
 """
 
 from collections import Counter
+from collections.abc import Set
+from dataclasses import fields
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from weakref import WeakSet
+
+from web.websocket.limits import HttpLimits
+
+T = TypeVar("T")
 
 
 class UnfitToServe(ValueError):
@@ -28,6 +34,10 @@ class Service(Protocol):
     @property
     def drain_delay(self) -> float:
         """Seconds between `retire` and `drain`."""
+
+    @property
+    def http(self) -> HttpLimits:
+        """What requests may take, on all routes of the process."""
 
     @property
     def drain_timeout(self) -> float:
@@ -66,3 +76,11 @@ def services() -> list[Service]:
         if many > 1:
             raise UnfitToServe(f"CHAT_INSTANCE: {many} chats use {folder}; give each a folder of its own")
     return found
+
+
+def limited(handler: type[T], found: Set[HttpLimits]) -> type[T]:
+    """`handler` with the limits that were found in `services`.  Raises: UnfitToServe when there are several."""
+    if len(found) > 1:
+        name = next(item.name for item in fields(HttpLimits) if len({getattr(limits, item.name) for limits in found}) > 1)
+        raise UnfitToServe(f"CHAT_{name.upper()}: it holds for the whole process, so set it alike for all chats in it")
+    return type(handler.__name__, (handler,), {"limits": limits}) if (limits := next(iter(found), None)) else handler

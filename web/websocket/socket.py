@@ -13,7 +13,8 @@ from gevent import get_hub
 from gevent.socket import socket as GeventSocket
 
 from chat.clock import Clock
-from web.websocket.base import OPEN, READ_BUF, BaseSocket
+from web.websocket.base import OPEN, BaseSocket
+from web.websocket.limits import Bounds
 from web.websocket.protocol import MessageProtocol
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class Socket(BaseSocket):
 
     __slots__ = ("_fd", "_reader", "_writer")
 
-    def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock, read_buf: int = READ_BUF) -> None:
-        super().__init__(protocol, write_buf=write_buf, clock=clock, read_buf=read_buf)
+    def __init__(self, protocol: MessageProtocol, bounds: Bounds, clock: Clock) -> None:
+        super().__init__(protocol, bounds, clock)
         self._fd = -1
         self._reader: _IoWatcher | None = None  # while we read
         self._writer: _IoWatcher | None = None  # while something is queued

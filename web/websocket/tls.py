@@ -14,7 +14,8 @@ from gevent.socket import socket as GeventSocket
 from gevent.ssl import SSLSocket
 
 from chat.clock import Clock
-from web.websocket.base import READ_BUF, BaseSocket
+from web.websocket.base import BaseSocket
+from web.websocket.limits import Bounds
 from web.websocket.protocol import MessageProtocol
 
 _RECORD: Final = 16384  # bytes a TLS record holds; also what one turn of the writer sends at most
@@ -28,8 +29,8 @@ class GreenletSocket(BaseSocket):
 
     __slots__ = ("_may_read", "_sock", "_work")
 
-    def __init__(self, protocol: MessageProtocol, *, write_buf: int, clock: Clock, read_buf: int = READ_BUF) -> None:
-        super().__init__(protocol, write_buf=write_buf, clock=clock, read_buf=read_buf)
+    def __init__(self, protocol: MessageProtocol, bounds: Bounds, clock: Clock) -> None:
+        super().__init__(protocol, bounds, clock)
         self._sock: GeventSocket | None = None
         self._may_read = Event()
         self._work = Event()

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from web.websocket.base import READ_BUF, BaseSocket
+from web.websocket.base import BaseSocket
+from web.websocket.limits import Bounds
 
 KEY: Final = "web.websocket"
 SWITCHING: Final = "101 Switching Protocols"
@@ -24,10 +25,7 @@ class Terms:
     on_open: Callable[[BaseSocket], None]
     on_abandoned: Callable[[], None]
     subprotocol: str | None
-    write_buf: int
-    read_buf: int
-    max_message: int
-    max_fragments: int
+    bounds: Bounds
     compression: bool
 
 
@@ -46,10 +44,7 @@ class Upgrade:
         *,
         on_abandoned: Callable[[], None],
         subprotocol: str | None,
-        write_buf: int,
-        max_message: int,
-        max_fragments: int,
-        read_buf: int = READ_BUF,
+        bounds: Bounds,
         compression: bool = False,
     ) -> None:
         """Agree, in a view that then returns status 101; the handshake has passed `handshake.check`.
@@ -64,10 +59,7 @@ class Upgrade:
             on_open=on_open,
             on_abandoned=on_abandoned,
             subprotocol=subprotocol,
-            write_buf=write_buf,
-            read_buf=read_buf,
-            max_message=max_message,
-            max_fragments=max_fragments,
+            bounds=bounds,
             compression=compression,
         )
 

@@ -26,7 +26,7 @@ from web.websocket.access import Atoms, formats_itself, write_line
 from web.websocket.handler import WebSocketHandler
 from web.websocket.lock import InstanceLock
 from web.websocket.redact import redacted_environ, redacted_headers, redacted_response
-from web.websocket.serving import Service, UnfitToServe, services
+from web.websocket.serving import Service, UnfitToServe, limited, services
 from web.websocket.tls_server import TlsMixin
 
 LAST_REQUESTS: Final = 0.3  # seconds for HTTP requests that are still under way when all sockets are closed
@@ -99,6 +99,7 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
         """Load the application, wait for our turn, and start what it registered."""
         try:
             super().load_wsgi()
+            self.wsgi_handler = limited(self.wsgi_handler, {service.http for service in services()})
             for service in services():
                 self._await_lock(service)
                 self._start(service)

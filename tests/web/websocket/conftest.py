@@ -13,6 +13,7 @@ from gevent.pywsgi import WSGIServer
 from chat.testing import TurnedClock
 from tests.web.websocket.peers import HANDSHAKE, PATIENCE, Peer, Reply, Wire, read_reply, request
 from web.websocket.handler import WebSocketHandler
+from web.websocket.limits import Bounds
 from web.websocket.protocol import MessageProtocol
 from web.websocket.socket import Socket
 from web.websocket.tls import GreenletSocket
@@ -99,7 +100,7 @@ def make_wire(make_pair, clock) -> Iterator[MakeWire]:
         ours, theirs = make_pair()
         kind = GreenletSocket if isinstance(ours, ssl.SSLSocket) else Socket
         protocol = MessageProtocol(max_message=max_message, max_fragments=max_fragments)
-        under_test = kind(protocol, write_buf=write_buf, clock=clock)
+        under_test = kind(protocol, Bounds(write_buf=write_buf), clock)
         under_test.park(ours, rest)
         if isinstance(under_test, GreenletSocket):
             greenlets.append(gevent.spawn(under_test.run))

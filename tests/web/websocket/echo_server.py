@@ -10,6 +10,7 @@ from gevent import socket, ssl
 from gevent.pywsgi import WSGIServer
 
 from web.websocket.handler import WebSocketHandler
+from web.websocket.limits import Bounds
 from web.websocket.protocol import binary_frame, text_frame
 
 
@@ -43,9 +44,7 @@ def app(environ, start_response):
             Echo,
             on_abandoned=lambda: None,
             subprotocol=None,
-            write_buf=1 << 24,
-            max_message=1 << 24,
-            max_fragments=1 << 20,
+            bounds=Bounds(write_buf=1 << 24, max_message=1 << 24, max_fragments=1 << 20),
             compression=True,
         )
         start_response("101 Switching Protocols", [])

@@ -12,7 +12,8 @@ from websockets.frames import Opcode
 
 from chat.closing import GONE, SLOW, Closing
 from tests.web.websocket.peers import Recorder, farewell, masked, text, turn_hub, until
-from web.websocket.base import CLOSE_DEADLINE, LINGER, TRANSITIONS, IllegalMove, State
+from web.websocket.base import LINGER, TRANSITIONS, IllegalMove, State
+from web.websocket.limits import CLOSE_TIMEOUT, Bounds
 from web.websocket.protocol import MessageProtocol, text_frame
 from web.websocket.socket import Socket
 
@@ -216,7 +217,7 @@ def test_a_peer_that_does_not_read_is_closed_as_slow_and_no_other(make_wire, clo
     assert heard.heard == [Closing(*SLOW)]
     assert other.heard == []
     assert not slow.socket.closed
-    clock.advance(CLOSE_DEADLINE)
+    clock.advance(CLOSE_TIMEOUT)
     assert slow.socket.closed
     assert not quick.socket.closed
 
@@ -296,7 +297,7 @@ def test_a_peer_that_does_not_answer_is_left_after_a_while(wire, clock):
     wire.socket.close(1001)
     wire.peer.recv_close()
 
-    clock.advance(CLOSE_DEADLINE - 0.1)
+    clock.advance(CLOSE_TIMEOUT - 0.1)
     assert wire.socket.outstanding == 0
     assert not wire.socket.closed
     clock.advance(0.2)
@@ -554,7 +555,7 @@ def every_state(clock):
     for end in range(len(path)):
         ours, theirs = socket.socketpair()
         with theirs:
-            parked = Socket(MessageProtocol(max_message=1, max_fragments=1), write_buf=1, clock=clock)
+            parked = Socket(MessageProtocol(max_message=1, max_fragments=1), Bounds(write_buf=1), clock)
             parked.park(ours, b"")
             for _, state in pairwise(path[: end + 1]):
                 parked._move(state)

@@ -12,24 +12,25 @@ from chat.testing import TurnedClock
 from chat.wire import Limits, Publish
 from tests.chat.steps import never_yields
 from tests.web.fakes import BINARY, CLOSE, PING, PONG, TEXT, Frame, SocketFake, client_frame, close_frame, deflated
-from web.websocket.conn import ABUSE, PlainConn, Rules, V1Conn, WebSocketConn
+from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn
 from web.websocket.formats import PLAIN, V1Formats
-from web.websocket.rate import Rate
+from web.websocket.limits import SocketLimits
 
-RATE = Rate.per_second(2, 3)
+LIMITS = SocketLimits(message_rate=1.0)
+ABUSE = LIMITS.max_refused
 
 
 class Talk:
     """A started connection, its peer, and all that the channel and the gate hear of it."""
 
     def __init__(
-        self, clock: TurnedClock, *, v1: bool, rate: Rate = RATE, started: bool = True, deflates: bool = False
+        self, clock: TurnedClock, *, v1: bool, limits: SocketLimits = LIMITS, started: bool = True, deflates: bool = False
     ) -> None:
         self.clock = clock
         self.heard: list[object] = []  # requests, then the end
         self.ended: list[WebSocketConn] = []
         self.socket = SocketFake(clock, deflates=deflates)
-        rules = Rules(clock, rate, self.ended.append)
+        rules = Rules.of(limits, clock, self.ended.append)
         form = V1Formats(Limits(4096, 2.0), 25.0).of("lobby", deflated=deflates)
         self.conn = V1Conn(self.socket, rules, "lobby", form) if v1 else PlainConn(self.socket, rules)
         if started:
@@ -223,7 +224,7 @@ def test_after_a_while_more_is_heard(plain: Talk) -> None:
         plain.socket.say("x")
     plain.heard.clear()
 
-    plain.clock.advance(0.49)
+    plain.clock.advance(0.99)
     plain.socket.say("too early")
     plain.clock.advance(0.01)
     plain.socket.say("in time")
@@ -232,7 +233,7 @@ def test_after_a_while_more_is_heard(plain: Talk) -> None:
 
 
 def test_a_rate_of_zero_is_no_limit(clock: TurnedClock) -> None:
-    talk = Talk(clock, v1=False, rate=Rate.per_second(0, 0))
+    talk = Talk(clock, v1=False, limits=SocketLimits(message_rate=0.0))
 
     for _ in range(1000):
         talk.socket.say("x")
@@ -256,7 +257,7 @@ def test_a_peer_that_is_too_fast_now_and_then_is_not_closed(plain: Talk) -> None
     for _ in range(10 * ABUSE):
         plain.socket.say("allowed")
         plain.socket.say("allowed, or refused")
-        plain.clock.advance(0.5)
+        plain.clock.advance(1)
 
     assert plain.socket.closing is None
 
@@ -264,7 +265,7 @@ def test_a_peer_that_is_too_fast_now_and_then_is_not_closed(plain: Talk) -> None
 def test_a_peer_that_is_always_refused_a_little_more_than_it_is_allowed_is_closed_in_the_end(plain: Talk) -> None:
     rounds = 0
     while plain.socket.closing is None:
-        plain.clock.advance(0.5)
+        plain.clock.advance(1)
         for _ in range(3):
             if plain.socket.closing is None:
                 plain.socket.say("x")
@@ -482,7 +483,7 @@ def test_one_that_is_closed_before_it_was_started_tells_the_channel_when_it_is(c
 
 
 def test_a_refusal_that_fills_the_queue_of_a_slow_peer_ends_it(clock: TurnedClock) -> None:
-    talk = Talk(clock, v1=True, rate=Rate.per_second(0, 0))
+    talk = Talk(clock, v1=True, limits=SocketLimits(message_rate=0.0))
     talk.socket.stuck = True
     said = client_frame("no json") * 100
 

@@ -8,6 +8,7 @@ import pytest
 from chat.closing import GONE, Closing
 from tests.web.websocket.peers import HANDSHAKE, Recorder, farewell, read_reply, request, text, turn_hub, until
 from web.websocket.handler import WebSocketHandler
+from web.websocket.limits import Bounds
 from web.websocket.protocol import text_frame
 
 
@@ -30,9 +31,7 @@ class View:
             self.open,
             on_abandoned=self.abandon,
             subprotocol=self.subprotocol,
-            write_buf=1 << 20,
-            max_message=100,
-            max_fragments=10,
+            bounds=Bounds(max_message=100, max_fragments=10),
             compression=self.compression,
         )
         if self.error is not None:

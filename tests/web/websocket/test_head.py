@@ -4,11 +4,12 @@ from io import BufferedReader, BytesIO
 
 import pytest
 
-from web.websocket.head import BadRequest, Head, Limits, read_head
+from web.websocket.head import BadRequest, Head, read_head
+from web.websocket.limits import HttpLimits
 
 
 def read(data: bytes, **limits: int) -> Head:
-    return read_head(BufferedReader(BytesIO(data)), Limits(**limits))
+    return read_head(BufferedReader(BytesIO(data)), HttpLimits(**limits))
 
 
 def status_of(data: bytes, **limits: int) -> int:
@@ -20,7 +21,7 @@ def status_of(data: bytes, **limits: int) -> int:
 def test_a_head_is_read_to_its_end_and_no_further():
     stream = BufferedReader(BytesIO(b"GET /a?b HTTP/1.1\r\nHost: h\r\nX:  y z \r\n\r\nrest"))
 
-    head = read_head(stream, Limits())
+    head = read_head(stream, HttpLimits())
 
     assert head == Head(
         line="GET /a?b HTTP/1.1",
@@ -41,7 +42,7 @@ def test_a_head_may_come_byte_by_byte():
     data = b"GET / HTTP/1.1\r\nHost: h\r\nX: y\n\r\nrest"
     stream = BufferedReader(BytesIO(data), buffer_size=1)
 
-    assert read_head(stream, Limits()) == read(data)
+    assert read_head(stream, HttpLimits()) == read(data)
     assert stream.read() == b"rest"
 
 
@@ -125,17 +126,17 @@ def test_one_length_is_enough():
 def test_a_request_line_of_just_the_limit_is_taken():
     line = b"GET /" + b"x" * 86 + b" HTTP/1.1"
 
-    assert read(line + b"\r\n\r\n", line=100)
-    assert status_of(line.replace(b"/", b"/x", 1) + b"\r\n\r\n", line=100) == 414
-    assert status_of(b"x" * 1000, line=100) == 414
+    assert read(line + b"\r\n\r\n", request_line=100)
+    assert status_of(line.replace(b"/", b"/x", 1) + b"\r\n\r\n", request_line=100) == 414
+    assert status_of(b"x" * 1000, request_line=100) == 414
 
 
 def test_headers_of_just_the_limit_are_taken():
     headers = b"X: " + b"x" * 93 + b"\r\n\r\n"
 
-    assert read(b"GET / HTTP/1.1\r\n" + headers, headers=100)
-    assert status_of(b"GET / HTTP/1.1\r\n" + headers.replace(b"X", b"XX"), headers=100) == 431
-    assert status_of(b"GET / HTTP/1.1\r\nX: " + b"x" * 1000, headers=100) == 431
+    assert read(b"GET / HTTP/1.1\r\n" + headers, header_bytes=100)
+    assert status_of(b"GET / HTTP/1.1\r\n" + headers.replace(b"X", b"XX"), header_bytes=100) == 431
+    assert status_of(b"GET / HTTP/1.1\r\nX: " + b"x" * 1000, header_bytes=100) == 431
 
 
 def test_so_many_headers_are_taken_and_no_more():

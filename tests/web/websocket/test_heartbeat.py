@@ -11,10 +11,11 @@ from chat.testing import TurnedClock
 from tests.chat.steps import never_yields
 from tests.web.fakes import PONG, SocketFake, client_frame
 from web.websocket.conn import PlainConn, Rules
-from web.websocket.heartbeat import LOOKS, PATIENCE, TICK, Heartbeat
-from web.websocket.rate import Rate
+from web.websocket.heartbeat import LOOKS, TICK, Heartbeat
+from web.websocket.limits import SocketLimits
 
-INTERVAL = 25.0
+LIMITS = SocketLimits()
+INTERVAL, PATIENCE = LIMITS.ping_interval, LIMITS.ping_timeout
 LATE = 2 * TICK  # how late a look may be: connections lie in buckets of a second
 
 MakePeer = Callable[[], SocketFake]
@@ -22,7 +23,7 @@ MakePeer = Callable[[], SocketFake]
 
 @pytest.fixture
 def heartbeat(clock: TurnedClock) -> Heartbeat:
-    return Heartbeat(INTERVAL, clock)
+    return Heartbeat(LIMITS, clock)
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def make_peer(heartbeat: Heartbeat, clock: TurnedClock) -> MakePeer:
 
     def make() -> SocketFake:
         socket = SocketFake(clock)
-        conn = PlainConn(socket, Rules(clock, Rate.per_second(0, 0), lambda conn: heartbeat.forget(conn)))
+        conn = PlainConn(socket, Rules.of(LIMITS, clock, lambda conn: heartbeat.forget(conn)))
         conn.start(lambda request: None, lambda closing: None)
         heartbeat.add(conn)
         gevent.sleep(0)  # reading begins in the hub's next turn
@@ -174,7 +175,7 @@ def test_whom_we_heard_again_only_after_the_deadline_of_a_ping_is_not_given_up_a
 def test_whom_we_do_not_read_yet_is_neither_pinged_nor_given_up(heartbeat: Heartbeat, clock: TurnedClock) -> None:
     """A hook of the application's may hold up the channel, and with it everybody who wants in."""
     socket = SocketFake(clock)
-    conn = PlainConn(socket, Rules(clock, Rate.per_second(0, 0), lambda conn: None))
+    conn = PlainConn(socket, Rules.of(LIMITS, clock, lambda conn: None))
     heartbeat.add(conn)
 
     pass_time(clock, 10 * INTERVAL)
@@ -244,10 +245,10 @@ class CountingClock(TurnedClock):
 @pytest.mark.parametrize("many", [LOOKS - 1, LOOKS, LOOKS + 1, 3 * LOOKS])
 def test_of_a_large_house_some_are_pinged_in_one_turn_of_the_hub_and_all_in_the_end(many: int) -> None:
     clock = CountingClock()
-    heartbeat = Heartbeat(INTERVAL, clock)
+    heartbeat = Heartbeat(LIMITS, clock)
     for _ in range(many):
         clock.sockets.append(SocketFake(clock))
-        conn = PlainConn(clock.sockets[-1], Rules(clock, Rate.per_second(0, 0), lambda conn: None))
+        conn = PlainConn(clock.sockets[-1], Rules.of(LIMITS, clock, lambda conn: None))
         conn.start(lambda request: None, lambda closing: None)
         heartbeat.add(conn)
 
@@ -282,9 +283,9 @@ def test_a_house_that_was_empty_for_a_long_time_finds_silent_peers_all_the_same(
 
 
 def test_an_interval_shorter_than_a_tick_is_as_long_as_one(clock: TurnedClock) -> None:
-    heartbeat = Heartbeat(0.01, clock)
+    heartbeat = Heartbeat(SocketLimits(ping_interval=0.01), clock)
     socket = SocketFake(clock)
-    conn = PlainConn(socket, Rules(clock, Rate.per_second(0, 0), lambda conn: None))
+    conn = PlainConn(socket, Rules.of(LIMITS, clock, lambda conn: None))
     conn.start(lambda request: None, lambda closing: None)
     heartbeat.add(conn)
 
@@ -318,7 +319,7 @@ def test_stopped_it_watches_over_nobody_who_comes_late(
 
 
 def test_nothing_of_it_yields(heartbeat: Heartbeat, clock: TurnedClock) -> None:
-    conn = PlainConn(SocketFake(clock), Rules(clock, Rate.per_second(0, 0), lambda conn: None))
+    conn = PlainConn(SocketFake(clock), Rules.of(LIMITS, clock, lambda conn: None))
 
     with never_yields():
         heartbeat.add(conn)

@@ -8,7 +8,7 @@ from gevent import pywsgi
 
 from tests.web.websocket.peers import HANDSHAKE, read_reply, request, until
 from web.websocket.handler import WebSocketHandler
-from web.websocket.head import Limits
+from web.websocket.limits import HttpLimits
 
 
 def echo(environ, start_response):
@@ -92,7 +92,7 @@ def test_a_refusal_arrives_though_more_was_sent(serve):
 
 
 def test_headers_have_a_deadline(serve):
-    site = serve(echo, header_timeout=0.05)
+    site = serve(echo, limits=HttpLimits(header_timeout=0.05))
     client = site.connect()
     client.sendall(b"GET /secret HTTP/1.1\r\nHost")
 
@@ -103,7 +103,7 @@ def test_headers_have_a_deadline(serve):
 
 
 def test_a_drop_now_and_then_does_not_move_the_deadline(serve):
-    site = serve(echo, header_timeout=0.1)
+    site = serve(echo, limits=HttpLimits(header_timeout=0.1))
     client = site.connect()
     client.settimeout(0.01)
     reply = b""
@@ -119,7 +119,7 @@ def test_a_drop_now_and_then_does_not_move_the_deadline(serve):
 
 
 def test_an_idle_connection_ends_in_silence(serve):
-    site = serve(echo, keepalive=0.05)
+    site = serve(echo, limits=HttpLimits(keepalive=0.05))
     client = site.connect()
     client.sendall(request("/", Host="h"))
     assert read_reply(client).status == 200
@@ -129,15 +129,91 @@ def test_an_idle_connection_ends_in_silence(serve):
 
 
 def test_a_client_that_says_nothing_is_dropped(serve):
-    assert serve(echo, header_timeout=0.05).connect().recv(1) == b""
+    assert serve(echo, limits=HttpLimits(header_timeout=0.05)).connect().recv(1) == b""
 
 
 def test_limits_are_settings(serve):
-    site = serve(echo, limits=Limits(line=50, headers=100, count=2))
+    site = serve(echo, limits=HttpLimits(request_line=50, header_bytes=100, header_count=2))
 
     assert site.ask(request("/" + "x" * 50, Host="h")).status == 414
     assert site.ask(request("/", Host="h", A="b", C="d")).status == 431
     assert site.ask(request("/", Host="h", A="b")).status == 200
+
+
+def chunked(*chunks, last=b"0\r\n\r\n"):
+    """A request whose body comes in chunks, and the size of that body on the wire."""
+    body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + last
+    return request("/", "POST", Host="h", Transfer_Encoding="chunked") + body, len(body)
+
+
+def short_of_memory(environ, start_response):
+    """Takes what reading raises for a client that has gone, as Flask does."""
+    try:
+        body = environ["wsgi.input"].read()
+    except OSError:
+        start_response("400 Bad Request", [("Content-Type", "text/plain")])
+        return [b"gone"]
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(len(body)).encode()]
+
+
+def by_lines(environ, start_response):
+    lines = sum(len(line) for line in environ["wsgi.input"])
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(lines).encode()]
+
+
+@pytest.mark.parametrize(("size", "status"), [(99, 200), (100, 200), (101, 413)])
+def test_a_body_may_have_just_the_limit(serve, size, status):
+    site = serve(echo, limits=HttpLimits(max_body=100))
+
+    reply = site.ask(request("/", "POST", Host="h", Content_Length=str(size)) + b"x" * size)
+
+    assert reply.status == status
+    assert status == 200 or error_of(reply) == "body_too_large"
+
+
+@pytest.mark.parametrize("app", [echo, short_of_memory, by_lines])
+def test_so_may_one_that_does_not_say_how_long_it_is(serve, caplog, app):
+    data, size = chunked(b"x" * 50, b"y\n" * 20, b"z")
+
+    for more, status in [(1, 200), (0, 200), (-1, 413)]:
+        reply = serve(app, limits=HttpLimits(max_body=size + more)).ask(data)
+
+        assert reply.status == status
+    assert error_of(reply) == "body_too_large"
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [{"chunks": [b"x" * 100_000]}, {"last": b"0\r\n" + b"X: y\r\n" * 100_000}, {"last": b"0" * 10 + b"1;" + b"x" * 8000}],
+)
+def test_what_never_ends_is_refused_whatever_it_is_that_does_not(serve, endless):
+    data, _ = chunked(*endless.pop("chunks", ()), **endless)
+
+    reply = serve(echo, limits=HttpLimits(max_body=1000)).ask(data)
+
+    assert (reply.status, error_of(reply)) == (413, "body_too_large")
+
+
+def test_after_a_body_of_just_the_limit_comes_the_next_request(serve):
+    data, size = chunked(b"x" * 50)
+    client = serve(echo, limits=HttpLimits(max_body=size)).connect()
+
+    for _ in range(3):
+        client.sendall(data)
+        assert read_reply(client).rest == b"POST / 50"
+
+
+def test_of_what_nobody_reads_no_more_is_thrown_away_than_the_limit(serve):
+    data, size = chunked(b"x" * 50)
+    client = serve(ignore_body, limits=HttpLimits(max_body=size - 1)).connect()
+
+    client.sendall(data + request("/", Host="h"))
+
+    assert read_reply(client).rest == b"ignored"
+    assert client.recv(1) == b""
 
 
 def test_a_malformed_body_is_400(serve, caplog):
@@ -177,7 +253,7 @@ def test_a_body_that_nobody_reads_is_not_the_next_request(serve):
 
 
 def test_a_body_that_never_comes_does_not_hold_up_the_server(serve):
-    site = serve(ignore_body, discard_timeout=0.05)
+    site = serve(ignore_body, limits=HttpLimits(discard_timeout=0.05))
     client = site.connect()
 
     client.sendall(request("/", "POST", Host="h", Content_Length="30"))
@@ -192,7 +268,7 @@ def test_a_client_that_reads_nothing_is_left(serve):
         for _ in range(1000):
             yield b"x" * 100_000
 
-    site = serve(much, io_timeout=0.05)
+    site = serve(much, limits=HttpLimits(io_timeout=0.05))
     client = site.connect()
 
     client.sendall(request("/", Host="h"))

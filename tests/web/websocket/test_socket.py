@@ -13,13 +13,14 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from tests.web.fakes import client_frame, deflated
 from tests.web.websocket.conftest import tcp_pair, unix_pair
 from tests.web.websocket.peers import Peer, Recorder, farewell, text, turn_hub, until
+from web.websocket.limits import Bounds
 from web.websocket.protocol import MessageProtocol, text_frame
 from web.websocket.socket import Socket
 
 
 def park(clock, pair, extensions=()) -> tuple[Socket, Peer]:
     protocol = MessageProtocol(max_message=65536, max_fragments=10, extensions=extensions)
-    parked = Socket(protocol, write_buf=100_000, clock=clock)
+    parked = Socket(protocol, Bounds(write_buf=100_000), clock)
     ours, theirs = pair
     parked.park(ours, b"")
     return parked, Peer(theirs)

@@ -1,6 +1,7 @@
 # make run     serve on http://127.0.0.1:8000
 # make test    everything that tests
 # make lint    ruff and mypy
+# make audit   known vulnerabilities in what is installed; fails too where it cannot ask
 # make bench   beside its peers, half an hour; QUICK=1: two minutes; ARGS="--only latency": see python -m bench --help
 # make screenshots    the pictures in docs/img
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench screenshots programs bench-programs clean
+.PHONY: run test lint audit bench screenshots programs bench-programs clean
 
 run: $(VENV)/run
 	$(BIN)/gunicorn wsgi:app
@@ -20,6 +21,15 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# What could not be asked about is not cleared.
+audit: $(VENV)/dev $(VENV)/auditor/done
+	@failed=; \
+	$(BIN)/pip check || failed=y; \
+	$(VENV)/auditor/bin/pip-audit --strict --progress-spinner off \
+		--path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || failed=y; \
+	npm audit || failed=y; \
+	[ -z "$$failed" ] || { echo "Not cleared: something above is vulnerable, or broken, or could not be looked up."; exit 1; }
 
 bench: $(VENV)/run bench-programs
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
@@ -39,6 +49,12 @@ $(VENV)/run: requirements.txt $(VENV)/bin/python
 $(VENV)/dev: requirements.txt requirements-dev.txt $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/run
+
+# In an environment of its own: it brings thirty packages that nothing else wants.
+$(VENV)/auditor/done: requirements-audit.txt $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/auditor
+	$(VENV)/auditor/bin/pip install --quiet --disable-pip-version-check -r requirements-audit.txt
+	@touch $@
 
 define install
 if [ -n "$$wanted" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -4,7 +4,6 @@ Tests of this folder are only looked up: they run in this session anyway.  Those
 all at once, unless this session collected them too.
 """
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.pages import ROOT, is_written, nodes, tables
+
 PAGE = ROOT / "docs" / "parity.md"
 HERE = "tests/chat/"
 DEADLINE = 60.0  # seconds for the tests elsewhere
@@ -83,13 +83,9 @@ NUMBERS = [str(number) for number in range(1, 15)]
 
 def rows(heading: str) -> dict[str, list[str]]:
     """The table under `heading`: first cell -> the node ids in the last."""
-    _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"## {heading}\n")
-    table = [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("|")]
-    found: dict[str, list[str]] = {}
-    for line in table[2:]:
-        first, *_, last = (cell.strip() for cell in line.strip("|").split(" | "))
-        assert first not in found, f"twice in the table: {first}"
-        found[first.strip("`")] = re.findall(r"`([^`]+)`", last)
+    table = tables(PAGE)[heading]
+    found = {first.strip("`"): nodes(last) for first, *_, last in table}
+    assert len(found) == len(table), "a row stands twice"
     return found
 
 
@@ -115,32 +111,16 @@ def in_this_session(request) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def in_this_folder(in_this_session) -> list[str]:
-    """All tests of this folder, also when only some of them were asked for."""
-    if all(any(covers(named, found) for found in in_this_session) for named in NAMED if named.startswith(HERE)):
-        return in_this_session
-    return re.findall(r"^tests/\S.*$", run_pytest("--collect-only", HERE), re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
 def outcomes(in_this_session, tmp_path_factory) -> Iterator[dict[str, bool]]:
     """Which tests elsewhere passed; those that this session runs itself are not run again."""
     found = {node: True for node in in_this_session if not node.startswith(HERE)}
     missing = [node for node in ELSEWHERE if not any(covers(node, test) for test in found)]
-    missing = [node for node in missing if is_written(node)]
+    missing = [node for node in missing if is_written(node)]  # pytest runs nothing at all when one id is unknown
     if missing:
         report = tmp_path_factory.mktemp("parity") / "report.xml"
         run_pytest(f"--junit-xml={report}", "-o", "junit_family=xunit1", *missing)
         found |= read_report(report)
     return found
-
-
-def is_written(node: str) -> bool:
-    """Whether there is a function of that name: pytest runs nothing at all when one id is unknown."""
-    path, *_, name = node.split("::")
-    file = ROOT / path
-    defines = re.compile(rf"^\s*(def|class) {re.escape(name)}\b", re.MULTILINE)
-    return file.exists() and defines.search(file.read_text(encoding="utf-8")) is not None
 
 
 def read_report(report: Path) -> dict[str, bool]:
@@ -169,8 +149,8 @@ def test_there_are_no_other_rows():
 
 
 @pytest.mark.parametrize("node", [node for node in NAMED if node.startswith(HERE)])
-def test_a_test_of_this_folder_exists(node, in_this_folder):
-    assert any(covers(node, found) for found in in_this_folder)
+def test_a_test_of_this_folder_exists(node):
+    assert is_written(node)
 
 
 @pytest.mark.parametrize("node", ELSEWHERE)

@@ -53,7 +53,9 @@ def add_shortcut(app: Flask, host: Host, path: str) -> None:
 
 
 def _is_for_us(app: Flask, environ: "WSGIEnvironment") -> bool:
-    """Whether the application trusts the Host that was asked for; if not, Flask refuses it."""
+    """Whether it is GET, and the application trusts the Host that was asked for; if not, Flask refuses it."""
+    if environ["REQUEST_METHOD"] != "GET":
+        return False
     trusted = app.config["TRUSTED_HOSTS"]
     return trusted is None or host_is_trusted(environ.get("HTTP_HOST"), trusted)
 

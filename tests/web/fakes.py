@@ -207,6 +207,12 @@ class Caller:
         """The server has ended the connection, saying no more."""
         return not self._waiting and not self._rest and self._sock.recv(1) == b""
 
+    def until_end(self) -> bytes:
+        """All that the server still sends before it ends the connection."""
+        while data := self._sock.recv(65536):
+            self._rest += data
+        return self._rest
+
     def hang_up(self) -> None:
         self._sock.close()
 

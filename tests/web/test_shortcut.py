@@ -1,4 +1,4 @@
-"""Handshakes ahead of Flask; that they are decided alike is in test_socket_route.py."""
+"""Handshakes ahead of Flask; that they are decided alike is in test_handshakes.py and test_socket_route.py."""
 
 from pathlib import Path
 

@@ -11,8 +11,11 @@ from web.answers import refusal
 from web.door import admit
 from web.host import Host
 from web.routes.api import json_route
-from web.websocket.handshake import check, requested
+from web.websocket.handshake import requested
 from web.websocket.upgrade import KEY, SWITCHING, Upgrade
+
+METHODS: Final = ("GET", "HEAD", "OPTIONS")  # all that a rule for WebSockets can have
+OTHERS: Final = ("POST", "PUT", "PATCH", "DELETE")  # or the application answers, in its own words
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -26,22 +29,27 @@ NO_UPGRADE: Final = (
 def add_socket(blueprint: Blueprint, host: Host) -> None:
     """Add `GET /ws`."""
 
-    @blueprint.route("/ws", websocket=True)
+    # Werkzeug has a rule for WebSockets and one for all else, and is stricter than we are about which is which.
+    @blueprint.route("/ws", websocket=True, methods=METHODS)
+    @blueprint.route("/ws", endpoint="not_ws", methods=METHODS + OTHERS)
     @json_route
     def ws() -> Response:
-        upgrade = request.environ.get(KEY)
+        environ = request.environ
+        if not requested(environ):
+            return _refuse(request.method)
+        upgrade = environ.get(KEY)
         if not isinstance(upgrade, Upgrade):
             return refusal(501, "no_websocket", NO_UPGRADE)
-        admit(host, request.environ, upgrade)
+        admit(host, environ, upgrade)
         return _Switching(status=101)
 
-    @blueprint.route("/ws", endpoint="not_ws")
-    @json_route
-    def not_ws() -> Response:
-        if requested(request.environ):
-            check(request.environ)  # it asks for a WebSocket, but not in full
-        message = "this address speaks WebSocket only"
-        return refusal(426, "upgrade_required", message, {"Upgrade": "websocket", "Connection": "Upgrade"})
+
+def _refuse(method: str) -> Response:
+    """What is no handshake at all."""
+    message = "this address speaks WebSocket only"
+    if method not in ("GET", "HEAD"):
+        return refusal(405, "method_not_allowed", message, {"Allow": "GET"})
+    return refusal(426, "upgrade_required", message, {"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
 class _Switching(Response):

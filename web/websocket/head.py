@@ -17,7 +17,7 @@ _END: Final = re.compile(rb"\n\r?\n")
 _LINE: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^\x00-\x20\x7f]+ HTTP/1\.[0-9]")
 _HEADER: Final = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r?\n", re.MULTILINE)
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
-_SINGLE: Final = ("CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_HOST")
+_SINGLE: Final = ("CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_HOST", "HTTP_AUTHORIZATION")
 
 
 class BadRequest(Refusal):

@@ -61,6 +61,10 @@ LAYERS = """
     web.routes.account web.routes.page
     web.routes.channels web.routes.tokens web.routes.socket
     web.extension
+    web.testing.caller
+    web.testing.chatter
+    web.testing.site
+    web.testing web.testing.fixtures
     web
     web.app
 

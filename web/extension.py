@@ -72,6 +72,8 @@ class _Running:
 
     def __init__(self, settings: Settings, schemas: list[Schema]) -> None:
         self.pid = os.getpid()
+        self.is_draining = False
+        self.deadline = inf  # of sockets and channels, while it drains
         self.database = Database(configuration.database_url(settings), *schemas)
         self.gate = Gate(settings)
         self.tokens = Throttle(TOKENS, self.gate.clock)
@@ -129,7 +131,6 @@ class Chat:
         self.socket_path = f"{url_prefix.rstrip('/')}/ws"
         self._running: _Running | None = None
         self._is_drained = False
-        self._deadline = inf  # of sockets and channels, while it drains
         self._starting = RLock()
         app.extensions["chat"] = self
         app.register_blueprint(self._blueprint(), url_prefix=url_prefix)
@@ -237,6 +238,7 @@ class Chat:
                 self._running = _Running(self.settings, self.schemas)
             except FAULTS as exc:
                 raise SettingError(explain(exc), may_pass=isinstance(exc, PASSING)) from exc
+            self._is_drained = False
             if self._authorize is not None:
                 self._reviewer = gevent.spawn(self._review)
             for companion in self.companions:
@@ -253,10 +255,11 @@ class Chat:
         Hooks, what hangs in the database and peers that do not answer are left behind when the time is up.
         """
         running = self._running
-        if running is None or running.gate.draining:
+        if running is None or running.is_draining:
             return
+        running.is_draining = True
         ends = running.gate.clock.monotonic() + max(self.drain_timeout - LAST, 0)
-        self._deadline = min(self._deadline, ends)
+        running.deadline = min(running.deadline, ends)
         running.gate.hush()
         for companion in self.companions:
             companion.stop()
@@ -275,8 +278,9 @@ class Chat:
 
     def hurry(self) -> None:
         """Have `drain`, which is under way or about to be, end within 1.5 seconds.  Never yields."""
-        if self._running is not None:
-            self._deadline = min(self._deadline, self._running.gate.clock.monotonic() + HURRY)
+        running = self._running
+        if running is not None:
+            running.deadline = min(running.deadline, running.gate.clock.monotonic() + HURRY)
 
     def _wait_for(self, work: "gevent.Greenlet[..., None]", rest: float) -> None:
         """Give `work` time until that many seconds are left of what sockets and channels have."""
@@ -287,7 +291,7 @@ class Chat:
     def _rest(self) -> float:
         """Seconds that sockets and channels still have."""
         assert self._running is not None
-        return self._deadline - self._running.gate.clock.monotonic()
+        return self._running.deadline - self._running.gate.clock.monotonic()
 
     def close_session(self, session: str) -> None:
         """End the sockets of a login that has ended."""

@@ -1,155 +1,122 @@
-"""An application with users of its own, and chat for them: under gunicorn, by the command of its docstring."""
+"""An application with users of its own, and chat for them: as its own developer would test it, and under gunicorn."""
 
-import http.client
-import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from html import unescape
-from http.cookies import SimpleCookie
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
-from tests.examples.clients import PATIENCE, Answer, WebSocketTalker, said
+from chat.closing import LOGGED_OUT
+from tests.examples.clients import ask
 from tests.live.servers import TOP, gunicorn
+from web.testing import Refused, Site
 
 FOREIGN = "http://evil.example"
 
 
-class Visitor:
-    """A browser, as far as the server can tell."""
+@pytest.fixture
+def app() -> Flask:
+    from examples.embedded_app import app
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._cookies: SimpleCookie = SimpleCookie()
-
-    def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
-        try:
-            cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in self._cookies.items())
-            sent = {"Cookie": cookies, **{name.replace("_", "-"): value for name, value in headers.items()}}
-            connection.request(method, path, body, sent)
-            response = connection.getresponse()
-            for cookie in response.headers.get_all("Set-Cookie", []):
-                self._cookies.load(cookie)
-            return Answer(response.status, response.headers, response.read().decode())
-        finally:
-            connection.close()
-
-    def submit(self, path: str, **fields: str) -> Answer:
-        """Fill in the form of the host's page."""
-        found = re.search(r'name="csrf_token" value="([^"]+)"', self.ask("GET", "/").text)
-        assert found
-        return self.post_form(path, csrf_token=unescape(found[1]), **fields)
-
-    def post_form(self, path: str, **fields: str) -> Answer:
-        return self.ask("POST", path, urlencode(fields), Content_Type="application/x-www-form-urlencoded")
-
-    def log_in(self, name: str, password: str) -> "Visitor":
-        assert self.submit("/login", name=name, password=password).status == 303
-        return self
-
-    def post(self, path: str, **body: str) -> Answer:
-        return self.ask("POST", path, json.dumps(body), Content_Type="application/json")
-
-    def enter(self, channel: str) -> WebSocketTalker:
-        answer = self.post("/talk/token", channel=channel)
-        assert answer.status == 200, answer.text
-        token = json.loads(answer.text)["token"]
-        return WebSocketTalker(f"ws://127.0.0.1:{self._port}/talk/ws", Authorization=f"Bearer {token}")
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    arguments = ["-k", "web.websocket.worker.ChatWorker", "--chdir", "examples"]
-    with gunicorn(tmp_path_factory.mktemp("chat"), *arguments, app="embedded_app:app") as (server, url):
-        yield int(url.rpartition(":")[2])
-        assert "Traceback" not in server.log, server.log
+    return app
 
 
 @pytest.fixture
-def ada(port: int) -> Visitor:
-    return Visitor(port).log_in("ada", "lovelace")
+def stranger(chat_site: Site) -> FlaskClient:
+    return chat_site.client()
 
 
 @pytest.fixture
-def bob(port: int) -> Visitor:
-    return Visitor(port).log_in("bob", "babbage")
+def ada(chat_site: Site) -> FlaskClient:
+    return logged_in(chat_site, "ada", "lovelace")
 
 
 @pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
+def bob(chat_site: Site) -> FlaskClient:
+    return logged_in(chat_site, "bob", "babbage")
 
 
-def test_a_stranger_sees_no_chat_and_gets_no_token(port: int):
-    stranger = Visitor(port)
+def logged_in(site: Site, name: str, password: str) -> FlaskClient:
+    client = site.client()
+    assert submit(client, "/login", name=name, password=password).status_code == 303
+    return client
 
-    assert stranger.ask("GET", "/talk/").status == 401
-    assert stranger.ask("GET", "/talk/channels").status == 401
-    assert stranger.post("/talk/token", channel="lobby").status == 401
+
+def submit(client: FlaskClient, path: str, **fields: str) -> TestResponse:
+    """Fill in the form of the host's page."""
+    found = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/").text)
+    assert found
+    return client.post(path, data={"csrf_token": unescape(found[1]), **fields})
+
+
+def test_a_stranger_sees_no_chat_and_gets_no_token(chat_site: Site, stranger: FlaskClient):
+    assert stranger.get("/talk/").status_code == 401
+    assert stranger.get("/talk/channels").status_code == 401
+    with pytest.raises(Refused) as caught:
+        chat_site.enter("lobby", stranger)
+    assert caught.value.answer.status == 401
 
 
 @pytest.mark.parametrize(("name", "password"), [("ada", "wrong"), ("ada", ""), ("eve", "lovelace"), ("", "")])
-def test_a_wrong_login_is_refused(port: int, name: str, password: str):
-    visitor = Visitor(port)
-
-    assert visitor.submit("/login", name=name, password=password).status == 401
-    assert visitor.ask("GET", "/talk/").status == 401
+def test_a_wrong_login_is_refused(stranger: FlaskClient, name: str, password: str):
+    assert submit(stranger, "/login", name=name, password=password).status_code == 401
+    assert stranger.get("/talk/").status_code == 401
 
 
-def test_a_login_needs_the_form_of_this_site(port: int):
-    visitor = Visitor(port)
-
-    assert visitor.post_form("/login", name="ada", password="lovelace").status == 400
-    assert visitor.ask("GET", "/login?name=ada&password=lovelace").status == 405
+def test_a_login_needs_the_form_of_this_site(stranger: FlaskClient):
+    assert stranger.post("/login", data={"name": "ada", "password": "lovelace"}).status_code == 400
+    assert stranger.get("/login?name=ada&password=lovelace").status_code == 405
 
 
-def test_who_is_logged_in_with_the_host_is_known_to_the_chat(ada: Visitor):
-    assert "You are ada" in ada.ask("GET", "/").text
-    page = ada.ask("GET", "/talk/")
-    assert page.status == 200
+def test_who_is_logged_in_with_the_host_is_known_to_the_chat(ada: FlaskClient):
+    assert "You are ada" in ada.get("/").text
+    page = ada.get("/talk/")
+    assert page.status_code == 200
     assert '<bdi class="from">ada</bdi>' in page.text
 
 
-def test_the_host_decides_who_may_create_channels(ada: Visitor, bob: Visitor):
-    assert bob.post("/talk/channels", name="bob's").status == 403
-    assert ada.post("/talk/channels", name="ada's").status == 201
-    assert {"name": "ada's", "count": 0} in json.loads(bob.ask("GET", "/talk/channels").text)["channels"]
+def test_the_host_decides_who_may_create_channels(ada: FlaskClient, bob: FlaskClient):
+    assert bob.post("/talk/channels", json={"name": "bob's"}).status_code == 403
+    assert ada.post("/talk/channels", json={"name": "ada's"}).status_code == 201
+    assert bob.get("/talk/channels").json == {"channels": [{"name": "ada's", "count": 0}]}
 
 
-def test_users_of_the_host_talk_under_their_names(ada: Visitor, bob: Visitor, stack: ExitStack):
-    ada.post("/talk/channels", name="lobby")
-    first = stack.enter_context(closing(ada.enter("lobby")))
-    second = stack.enter_context(closing(bob.enter("lobby")))
-    first.wait_for("bob entered lobby!")
-    second.wait_for("bob entered lobby!")
+def test_users_of_the_host_talk_under_their_names(chat_site: Site, ada: FlaskClient, bob: FlaskClient):
+    ada.post("/talk/channels", json={"name": "lobby"})
+    first, second = chat_site.enter("lobby", ada), chat_site.enter_plain("lobby", bob)
 
-    second.say("hello")
+    first.publish("hello")
 
-    assert said(first.hear()) == said(second.hear()) == "bob: hello"
+    assert [second.line(), second.line()] == ["bob entered lobby!", "ada: hello"]
+    assert first.hear("message")["from"] == "ada"
 
 
-def test_sockets_end_with_the_login(ada: Visitor, stack: ExitStack):
-    ada.post("/talk/channels", name="exit")
-    talker = stack.enter_context(closing(ada.enter("exit")))
+def test_sockets_end_with_the_login(chat_site: Site, ada: FlaskClient):
+    ada.post("/talk/channels", json={"name": "lobby"})
+    talker = chat_site.enter("lobby", ada)
 
-    assert ada.submit("/logout").status == 303
+    assert submit(ada, "/logout").status_code == 303
 
-    talker.is_hung_up_on()
-    assert talker.socket.close_code == 4501
-    assert ada.ask("GET", "/talk/").status == 401
+    assert talker.closing() == LOGGED_OUT
+    assert ada.get("/talk/").status_code == 401
 
 
-def test_a_foreign_page_gets_no_token(ada: Visitor):
-    answer = ada.ask("POST", "/talk/token", '{"channel": "lobby"}', Content_Type="application/json", Origin=FOREIGN)
+def test_a_foreign_page_gets_no_token(ada: FlaskClient):
+    assert ada.post("/talk/token", json={"channel": "lobby"}, headers={"Origin": FOREIGN}).status_code == 403
 
-    assert answer.status == 403
+
+def test_it_is_served_by_the_command_of_its_docstring(tmp_path: Path):
+    arguments = ["-k", "web.websocket.worker.ChatWorker", "--chdir", "examples"]
+    with gunicorn(tmp_path, *arguments, app="embedded_app:app") as (server, url):
+        port = int(url.rpartition(":")[2])
+        assert "Log in" in ask(port, "GET", "/").text
+        assert ask(port, "GET", "/talk/").status == 401
+        assert "Traceback" not in server.log, server.log
 
 
 def test_importing_it_starts_nothing(tmp_path: Path):

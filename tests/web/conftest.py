@@ -8,15 +8,14 @@ from pathlib import Path
 import gevent
 import pytest
 from flask import Flask, request
-from gevent.pywsgi import WSGIServer
 
 from chat.database import Database, upgrade
 from chat.testing import TurnedClock
-from tests.web.fakes import Caller
 from web import Chat
 from web.passwords import Passwords
 from web.schema import ACCOUNTS
-from web.websocket.handler import WebSocketHandler
+from web.testing import Caller
+from web.testing.fixtures import ServeChat
 
 MakeHost = Callable[..., Flask]
 Serve = Callable[[Flask], int]
@@ -85,19 +84,9 @@ def make_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_crash: None) -
 
 
 @pytest.fixture
-def serve(make_host: MakeHost) -> Iterator[Serve]:
+def serve(make_host: MakeHost, serve_chat: ServeChat) -> Serve:
     """Serves an application on a free port, in this process."""
-    servers: list[WSGIServer] = []
-
-    def start(app: Flask) -> int:
-        server = WSGIServer(("127.0.0.1", 0), app, handler_class=WebSocketHandler, log=None, error_log=None)
-        server.start()
-        servers.append(server)
-        return int(server.server_port)
-
-    yield start
-    for server in servers:
-        server.stop(timeout=1)
+    return lambda app: serve_chat(app, database=None).port
 
 
 @pytest.fixture

@@ -431,6 +431,17 @@ def test_draining_what_never_started_opens_nothing(make_host: MakeHost, tmp_path
     assert not (tmp_path / "chat.sqlite").exists()
 
 
+def test_a_chat_that_lets_nobody_in_any_more_is_drained_all_the_same(make_host: MakeHost) -> None:
+    chat = make_host().extensions["chat"]
+    chat.server.create_channel("lobby")
+    chat.gate.hush()
+
+    chat.drain()
+
+    with pytest.raises(ServerClosed):
+        chat.server.channels()
+
+
 def test_draining_twice_is_draining_once(make_host: MakeHost) -> None:
     chat = chat_of(make_host())
     chat.start()

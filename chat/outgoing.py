@@ -3,7 +3,7 @@
 from chat.broker import Broker
 from chat.clock import Clock
 from chat.errors import BrokerUnavailable, ChatError
-from chat.event import Ack, Published, Refusal
+from chat.event import Ack, Joined, Left, Presence, Published, Refusal
 from chat.fanout import Fanout, Note
 from chat.member import Member
 
@@ -49,6 +49,10 @@ class Outgoing:
         except Exception as exc:
             for asker, id, _ in asked:
                 self.answer(asker, id, exc if isinstance(exc, ChatError) else BrokerUnavailable())
+            # Who comes and goes is true whatever was refused beside it; untold, they would be ghosts to everybody else.
+            notices = [event for event in events if isinstance(event, Joined | Left | Presence)]
+            if 0 < len(notices) < len(events):
+                self._broker.publish(self._key, notices)
             raise
         for asker, id, index in asked:
             self._fanout.put(Note(asker, Ack(id, offsets[index] or None)))

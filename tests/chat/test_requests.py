@@ -7,7 +7,7 @@ import gevent
 import pytest
 
 from chat.errors import BrokerUnavailable, ChannelBusy
-from chat.event import Ack, Message, Refusal, Whisper
+from chat.event import Ack, Joined, Left, Message, Refusal, Whisper
 from chat.floor import SHARE
 from chat.member import EVERYBODY
 from chat.tokens import Grant
@@ -218,6 +218,17 @@ class TestALogThatCannotBeWritten:
         ada = enter(logged, "ada")  # in the same batch, behind it
 
         assert hear(ada) == ["ada entered lobby!"]
+
+    def test_it_takes_no_join_and_no_leave_with_it(self, logged, archive):
+        ada, bob = enter_directly(logged, "ada"), enter_directly(logged, "bob")
+        logged.flush()
+        archive.fault = BrokerUnavailable()
+        ada.say("lost")
+        ada.hang_up()  # in the same batch
+        enter(logged, "cy")
+
+        assert [event.username for event in bob.wait_for(Left)] == ["ada"]
+        assert [event.user.username for event in bob.wait_for(Joined, 2)] == ["bob", "cy"]
 
     def test_it_holds_up_nobody_who_waits(self, logged, archive):
         enter(logged, "ada")

@@ -1,14 +1,18 @@
-"""A backend that tests hold in their hands; the conns are in the kit."""
+"""Backends that tests hold in their hands; the conns are in the kit."""
 
 from collections.abc import Sequence
 
+import gevent
 from gevent.event import Event as Flag
 
 from chat.archive.memory import MemoryArchive
+from chat.clock import Clock
 from chat.event import Message
+from chat.registry import ChannelRecord, MemoryRegistry
+from chat.registry.base import new_epoch
 from chat.testing import DirectFake, EventFormat, Jammed, ThreeMethods
 
-__all__ = ["DirectFake", "EventFormat", "GatedArchive", "Jammed", "ThreeMethods"]
+__all__ = ["DirectFake", "EventFormat", "GatedArchive", "Jammed", "LastingRegistry", "ThreeMethods"]
 
 
 class GatedArchive(MemoryArchive):
@@ -35,3 +39,38 @@ class GatedArchive(MemoryArchive):
             self.gate.wait()
         if self.fault is not None:
             raise self.fault
+
+
+class LastingRegistry(MemoryRegistry):
+    """A registry that outlives the servers which use it, and lets others work in each call, as one with a database does."""
+
+    lasting = True
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(clock)
+        self._taken: set[str] = set()
+
+    def create(self, name: str, created_by: str = "") -> ChannelRecord:
+        gevent.sleep(0)
+        record = super().create(name, created_by)
+        self._taken.add(name)
+        return record
+
+    def take(self, name: str) -> ChannelRecord:
+        gevent.sleep(0)
+        record = super().take(name)
+        if name in self._taken:
+            record = self._records[name] = ChannelRecord(name, new_epoch(), 0, record.created_by)
+        self._taken.add(name)
+        return record
+
+    def put_back(self, name: str, offset: int) -> None:
+        gevent.sleep(0)
+        super().put_back(name, offset)
+        self._taken.discard(name)
+
+    def close(self, name: str, *, idle: bool = False) -> None:
+        del idle  # a lasting channel never ends because it is idle
+        gevent.sleep(0)
+        super().close(name)
+        self._taken.discard(name)

@@ -9,10 +9,12 @@ from chat.database import Database
 from chat.errors import DuplicatedChannel, IdleChannel, InvalidChannel
 from chat.registry import ChannelRecord, MemoryRegistry, Registry
 from chat.registry.sql import SqlRegistry
+from tests.chat.fakes import LastingRegistry
 from tests.chat.steps import never_yields
 
 NEVER_YIELDS = ["memory"]
-LASTING = ["sqlite", "postgresql"]
+DATABASES = ["sqlite", "postgresql"]
+LASTING = ["fake", *DATABASES]
 
 
 @pytest.fixture(params=["memory", *LASTING])
@@ -29,6 +31,8 @@ def database_url(backend, tmp_path, request) -> str:
 def registry(backend, clock, request) -> Registry:
     if backend == "memory":
         return MemoryRegistry(clock)
+    if backend == "fake":
+        return LastingRegistry(clock)
     return SqlRegistry(request.getfixturevalue("database"))
 
 
@@ -291,8 +295,12 @@ def test_a_sweep_forgets_what_ended_long_enough_ago(memory, clock):
 
 
 @pytest.fixture
-def reopen(open_database):
+def reopen(backend, clock, request):
     """Opens the database as several processes would, one after the other."""
+    if backend == "fake":
+        fake = LastingRegistry(clock)
+        return lambda: fake
+    open_database = request.getfixturevalue("open_database")
     return lambda: SqlRegistry(open_database())
 
 
@@ -350,16 +358,18 @@ class TestLasting:
 
         assert [taker.value.epoch for taker in takers].count(epoch) == 1
 
-    def test_a_sweep_deletes_only_what_ended_long_enough_ago(self, lasting, database):
-        lasting.create("lobby")
-        lasting.close("lobby")
-        lasting.create("lobby")
 
-        lasting.sweep(3600.0)
-        assert len(rows(database)) == 2
-        lasting.sweep(0.0)
-        assert len(rows(database)) == 1
-        assert lasting.names() == ["lobby"]
+@pytest.mark.parametrize("backend", DATABASES, indirect=True)
+def test_a_sweep_deletes_only_what_ended_long_enough_ago(lasting, database):
+    lasting.create("lobby")
+    lasting.close("lobby")
+    lasting.create("lobby")
+
+    lasting.sweep(3600.0)
+    assert len(rows(database)) == 2
+    lasting.sweep(0.0)
+    assert len(rows(database)) == 1
+    assert lasting.names() == ["lobby"]
 
 
 class Gated:
@@ -382,7 +392,7 @@ def gated(database) -> Gated:
     return Gated(database)
 
 
-@pytest.mark.parametrize("backend", LASTING, indirect=True)
+@pytest.mark.parametrize("backend", DATABASES, indirect=True)
 class TestOrder:
     def test_nobody_takes_what_is_being_closed(self, gated):
         registry = SqlRegistry(gated)

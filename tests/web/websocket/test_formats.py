@@ -69,6 +69,13 @@ def test_two_batches_one_behind_the_other_are_one_batch(formats: V1Formats) -> N
         assert form.encode(events[:5]) + form.encode(events[5:]) == form.encode(events)
 
 
+def test_what_is_compressed_tells_by_its_size_nothing_of_what_stands_beside_it(formats: V1Formats) -> None:
+    events = [event for event, _ in EVENTS] * 2
+
+    for form in (DEFLATED_PLAIN, formats.of("lobby", deflated=True)):
+        assert form.encode(events) == b"".join(form.encode([event]) for event in events)
+
+
 @pytest.mark.parametrize("event", [event for event, _ in EVENTS] + HIDDEN, ids=lambda event: type(event).__name__)
 def test_chat_v1_gets_a_json_object_of_its_channel_in_one_text_frame(formats: V1Formats, event: Event) -> None:
     [frame] = frames(formats.of("lobby"), event)

@@ -23,6 +23,7 @@ from chat.errors import (
     RateLimited,
     SlowConsumer,
     TestTimeout,
+    TooManyTokens,
     UserAlreadyConnected,
 )
 from chat.restricted import RestrictedChatChannel
@@ -53,5 +54,6 @@ __all__ = [
     "ServerConf",
     "SlowConsumer",
     "TestTimeout",
+    "TooManyTokens",
     "UserAlreadyConnected",
 ]

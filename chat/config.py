@@ -29,6 +29,8 @@ class ServerConf:
     """Between the issue of a token and its use."""
     token_cleanup_delay: float = 300.0
     """Between two sweeps that free the memory of tokens nobody used."""
+    tokens_per_user: int = 200
+    """Unspent tokens that one user may have; what the web's rates allow by default in one deadline is 180."""
     channel_idle_timeout: float = 300.0
     """Without activity: then members are probed, and a channel without members ends or is unloaded."""
     channel_cleanup_delay: float = 1800.0

@@ -221,6 +221,13 @@ class RateLimited(ChatError):
         self.retry_after = retry_after
 
 
+class TooManyTokens(RateLimited):
+    """The user has so many tokens that were not used yet.  None was issued; one of them used, or too old, makes room."""
+
+    code = "too_many_tokens"
+    text = "too many tokens of this user wait to be used"
+
+
 class DatabaseUnavailable(ChatError):
     """The database cannot be used now.  What was to be stored may or may not have been."""
 

@@ -45,7 +45,11 @@ class ChatServer:
         self._conf = conf or ServerConf()
         self._clock = clock or SystemClock()
         self._log: Logger = self._conf.logger or log
-        self._tokens = MemoryTokens(deadline=self._conf.token_deadline, clock=self._clock) if tokens is None else tokens
+        if tokens is None:
+            tokens = MemoryTokens(
+                deadline=self._conf.token_deadline, per_user=self._conf.tokens_per_user, clock=self._clock
+            )
+        self._tokens = tokens
         self._presence = MemoryPresence() if presence is None else presence
         self._registry = MemoryRegistry(self._clock) if registry is None else registry
         self._broker = MemoryBroker(archive, clock=self._clock) if broker is None else broker
@@ -75,7 +79,7 @@ class ChatServer:
 
         `session` and `data` ride to the member.  `data["name"]`, if it is there, is the display name, and all members of
         the channel see it; the rest of `data` goes to nobody.  Whether the channel exists is asked at connect.
-        Raises: InvalidUser, InvalidChannel (for the names).
+        Raises: InvalidUser, InvalidChannel (for the names), TooManyTokens.
         """
         self._check_open()
         if data is not None and "name" in data:

@@ -50,7 +50,7 @@ LAYERS = """
     web.websocket.handler
     web.websocket web.websocket.worker web.serve
     web.settings web.commands web.schema
-    web.throttle web.answers
+    web.throttle web.answers web.address
     web.passwords web.slowdown web.cookies web.device
     web.accounts
     web.logins

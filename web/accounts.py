@@ -117,7 +117,7 @@ def name_key(username: str) -> str:
 class Accounts:
     """Register, verify and change.  `database` is asked in requests only: there is none before the worker runs.
 
-    `address` is where somebody asks from, as `web.slowdown.network` returns it.
+    `address` is where somebody asks from, as `web.address.network` returns it.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Who may come in over a WebSocket, told from the WSGI environ alone: all that can be refused is refused before the 101.
 
 In this order, so that a token is spent only when nothing else stands in the way: 400 malformed, 426 version, 403 origin,
-503 full or draining, then the token, 401, and the name, 409.
+503 full or draining, 429 too often, then the token, 401, and the name, 409.
 """
 
 from typing import Final
@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from chat.errors import BadRequest, Forbidden, InvalidToken
 from chat.member import Resume
 from chat.wire import SUBPROTOCOL
+from web.address import network
 from web.host import Host
 from web.websocket.census import TooManyConnections
 from web.websocket.handshake import Environ, check, check_origin, offered_subprotocols
@@ -30,7 +31,7 @@ def admit(host: Host, environ: Environ, upgrade: Upgrade) -> None:
     resume = _resume(arguments, host.settings.resume_limit)
     check(environ)
     check_origin(environ, host.settings.origins)
-    _enter(host, upgrade, token, resume, str(environ.get("REMOTE_ADDR", "")), v1=SUBPROTOCOL in offered)
+    _enter(host, upgrade, token, resume, network(str(environ.get("REMOTE_ADDR", ""))), v1=SUBPROTOCOL in offered)
 
 
 def _enter(host: Host, upgrade: Upgrade, token: str, resume: Resume | None, address: str, *, v1: bool) -> None:
@@ -39,6 +40,8 @@ def _enter(host: Host, upgrade: Upgrade, token: str, resume: Resume | None, addr
     if gate.draining:
         raise TooManyConnections("while the server restarts")
     gate.census.check(address)
+    if address:
+        host.handshakes.spend(address)
     if not token:
         raise InvalidToken
     grant = server.redeem(token)

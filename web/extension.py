@@ -45,8 +45,8 @@ from web.websocket.rate import Rate
 
 log: Final = logging.getLogger("web")
 
-TOKENS: Final = Rate.per_second(2, 120)  # a browser that restores its tabs wants many at once
-CHANNELS: Final = Rate.per_second(1, 120)
+BURST: Final = 120  # tokens, or channels, at once: a browser that restores its tabs wants many
+HANDSHAKE_BURST: Final = 10.0  # seconds' worth of handshakes at once
 LAST: Final = 1.0  # seconds of the time for draining that are kept for what comes after sockets and channels
 FLUSH: Final = 1.0  # seconds for what was said last, of the time for draining
 HURRY: Final = 0.3  # seconds that sockets and channels still get when somebody is in a hurry
@@ -76,8 +76,10 @@ class _Running:
         self.deadline = inf  # of sockets and channels, while it drains
         self.database = Database(configuration.database_url(settings), *schemas)
         self.gate = Gate(settings)
-        self.tokens = Throttle(TOKENS, self.gate.clock)
-        self.channels = Throttle(CHANNELS, self.gate.clock)
+        clock, rate = self.gate.clock, settings.handshake_rate
+        self.tokens = Throttle(Rate.per_second(settings.token_rate, BURST), clock)
+        self.channels = Throttle(Rate.per_second(settings.channel_rate, BURST), clock)
+        self.handshakes = Throttle(Rate.per_second(rate, max(rate * HANDSHAKE_BURST, 1.0)), clock)
         self.server = ChatServer(
             settings.conf, registry=SqlRegistry(self.database), broker=MemoryBroker(recent=settings.resume_limit)
         )
@@ -179,6 +181,11 @@ class Chat:
     def tokens(self) -> Throttle:
         """How many tokens one user may ask for."""
         return self._started().tokens
+
+    @property
+    def handshakes(self) -> Throttle:
+        """How many sockets may be opened from one address."""
+        return self._started().handshakes
 
     @property
     def channels(self) -> Throttle:

@@ -30,6 +30,10 @@ class Host(Protocol):
         """How many tokens one user may ask for."""
 
     @property
+    def handshakes(self) -> Throttle:
+        """How many sockets may be opened from one address."""
+
+    @property
     def channels(self) -> Throttle:
         """How many channels one user may create."""
 

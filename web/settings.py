@@ -137,6 +137,12 @@ class Settings:
     """Open sockets from one address; 0 is no limit."""
     connections: int = _setting(_whole, 0)
     """Open sockets in this process; 0 is what the descriptors allow."""
+    handshake_rate: float = _setting(_seconds, 0.0)
+    """New sockets a second from one address, bursts of ten times that; 0 is no limit."""
+    token_rate: float = _setting(_seconds, 2.0)
+    """Tokens a second that one user may ask for over HTTP, after 120 at once; 0 is no limit."""
+    channel_rate: float = _setting(_seconds, 1.0)
+    """Channels a second that one user may create, after 120 at once; 0 is no limit."""
     drain_delay: float = _setting(_seconds, 0.0)
     """Seconds between "not ready" and the closing of sockets when the process is told to end by TERM or HUP."""
     drain_timeout: float = _setting(_above_zero, 4.0)

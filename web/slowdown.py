@@ -8,7 +8,6 @@ while it is under way, or a thousand that come at once would all find nothing to
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv6Address, ip_address
 from math import ceil
 from typing import Final, TypeVar
 
@@ -49,7 +48,7 @@ class Slowdown:
     def attempt(self, account: str, address: str) -> Iterator[None]:
         """Wait as long as this account or this address has to, then let the body try.  Blocks.
 
-        `account` is the key of a name, "" where no account is tried; `address` is as `network` returns it.
+        `account` is the key of a name, "" where no account is tried; `address` is as `web.address.network` returns it.
         Raises: TooManyAttempts.
         """
         pair = account, address
@@ -155,19 +154,3 @@ def _count_down(counter: Counter[T], key: T) -> None:
     counter[key] -= 1
     if not counter[key]:
         del counter[key]
-
-
-def network(address: str | None) -> str:
-    """Return what an address is counted under: itself, or its /64 in IPv6, for that is what one customer gets.
-
-    "" is none: a unix socket has no address, and what comes from this very machine comes from a proxy.
-    """
-    try:
-        parsed = ip_address(address or "")
-    except ValueError:
-        return ""
-    if isinstance(parsed, IPv6Address):
-        parsed = parsed.ipv4_mapped or parsed
-    if parsed.is_loopback:
-        return ""
-    return str(parsed) if parsed.version == 4 else str(IPv6Address(int(parsed) >> 64 << 64))

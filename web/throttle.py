@@ -1,4 +1,4 @@
-"""How often one user may ask for something that costs us."""
+"""How often one user, or one address, may ask for something that costs us."""
 
 from typing import Final
 
@@ -6,23 +6,31 @@ from chat.clock import Clock
 from chat.errors import RateLimited
 from web.websocket.rate import Rate
 
-SWEEP: Final = 1024  # users remembered before those who have their full allowance again are forgotten
+SWEEP: Final = 1024  # names remembered, at least, before those that have their full allowance again are forgotten
+
+
+class TooManyRequests(RateLimited):
+    """Asked too often.  Nothing was done."""
+
+    text = "too many requests in too short a time"
 
 
 class Throttle:
-    """One rate for each user.  Nothing here yields."""
+    """One rate for each user, or address.  Nothing here yields."""
 
     def __init__(self, rate: Rate, clock: Clock) -> None:
         self._rate = rate
         self._clock = clock
         self._until: dict[str, float] = {}
+        self._sweep_at = SWEEP
 
-    def spend(self, username: str) -> None:
-        """Count one request.  Raises: RateLimited."""
+    def spend(self, name: str) -> None:
+        """Count one request.  Raises: TooManyRequests."""
         now = self._clock.monotonic()
-        until = self._rate.spend(self._until.get(username, 0.0), now)
+        until = self._rate.spend(self._until.get(name, 0.0), now)
         if until is None:
-            raise RateLimited(retry_after=self._rate.interval)
-        if len(self._until) >= SWEEP:
-            self._until = {name: moment for name, moment in self._until.items() if moment > now}
-        self._until[username] = until
+            raise TooManyRequests(retry_after=self._rate.interval)
+        if len(self._until) >= self._sweep_at:
+            self._until = {other: moment for other, moment in self._until.items() if moment > now}
+            self._sweep_at = max(SWEEP, 2 * len(self._until))  # or a crowd would make every request a sweep
+        self._until[name] = until

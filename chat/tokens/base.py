@@ -37,7 +37,11 @@ class Tokens(ABC):
     def issue(
         self, username: str, channel: str, *, session: str | None = None, data: Mapping[str, object] | None = None
     ) -> str:
-        """Return a new token, 64 hexadecimal digits, good for one `redeem`.  Blocks."""
+        """Return a new token, 64 hexadecimal digits, good for one `redeem`.  Blocks.
+
+        Raises: TooManyTokens when `username` has as many as one user may have that could still be spent; it says after how
+        many seconds the oldest of them cannot.
+        """
 
     @abstractmethod
     def redeem(self, token: str) -> Grant:

@@ -5,7 +5,7 @@ import pytest
 
 from chat import ServerConf
 
-SIZES = ["read_buf", "write_buf", "inbox", "max_message"]
+SIZES = ["read_buf", "write_buf", "inbox", "tokens_per_user", "max_message"]
 SECONDS = ["token_deadline", "token_cleanup_delay", "channel_idle_timeout", "channel_cleanup_delay"]
 
 
@@ -18,6 +18,7 @@ def test_the_defaults_are_those_of_the_documentation():
         "inbox": 1024,
         "token_deadline": 30.0,
         "token_cleanup_delay": 300.0,
+        "tokens_per_user": 200,
         "channel_idle_timeout": 300.0,
         "channel_cleanup_delay": 1800.0,
         "controller": None,

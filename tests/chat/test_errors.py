@@ -57,6 +57,7 @@ def test_no_two_share_a_code():
         "ChannelBusy",
         "SlowConsumer",
         "RateLimited",
+        "TooManyTokens",
         "BrokerUnavailable",
     ],
 )

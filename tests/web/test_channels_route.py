@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from chat import ChatServer, PipeConn
 from tests.web.conftest import MakeHost
-from web.extension import CHANNELS
+from web.extension import BURST
 from web.routes.api import MAX_BODY
 
 ANN = {"X-User": "ann"}
@@ -340,19 +340,19 @@ def test_behind_tls_the_own_origin_is_https(client: FlaskClient) -> None:
 
 
 def test_after_a_burst_of_new_channels_one_has_to_wait(client: FlaskClient, server: ChatServer) -> None:
-    burst, number = int(CHANNELS.burst), 0
+    burst, number = BURST, 0
     while (response := create(client, f"channel {number}")).status_code == 201 and number < 2 * burst:
         number += 1
 
     assert burst <= number < 2 * burst  # time goes on meanwhile, and so some more may pass
-    assert said(response) == (429, error("rate_limited", "too many messages in too short a time"))
+    assert said(response) == (429, error("rate_limited", "too many requests in too short a time"))
     assert response.headers["Retry-After"] == "1"
     assert len(server.channels()) == number
     assert create(client, "of somebody else", {"X-User": "bob"}).status_code == 201
 
 
 def test_what_is_refused_for_its_form_does_not_count(client: FlaskClient) -> None:
-    for _ in range(2 * int(CHANNELS.burst)):
+    for _ in range(2 * BURST):
         create(client, "a/b")
 
     assert create(client, "lobby").status_code == 201

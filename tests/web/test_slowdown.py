@@ -16,7 +16,6 @@ from web.slowdown import (
     WAITING,
     Slowdown,
     TooManyAttempts,
-    network,
 )
 
 HOME, AWAY = "192.0.2.1", "198.51.100.7"
@@ -258,24 +257,3 @@ def test_nothing_is_kept_of_those_who_have_come_and_gone(slowdown: Slowdown, clo
 
     assert (slowdown._pairs, slowdown._waiting) == ({}, {})
     assert (slowdown._accounts._under_way, slowdown._addresses._under_way) == ({}, {})
-
-
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ("2001:db8:1:2::ffff", "2001:db8:1:2::"),
-        ("fe80::1%eth0", "fe80::"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("127.0.0.1", ""),
-        ("127.8.9.10", ""),
-        ("::1", ""),
-        ("::ffff:127.0.0.1", ""),
-        ("", ""),
-        (None, ""),
-        ("unix:", ""),
-    ],
-)
-def test_what_an_address_is_counted_under(address: str | None, counted: str) -> None:
-    assert network(address) == counted

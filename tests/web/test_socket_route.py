@@ -12,6 +12,7 @@ import gevent
 import pytest
 from flask import Flask, Response
 from sqlalchemy import text
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from chat.closing import CHANNEL_CLOSED, FLOOD, LOGGED_OUT, NOT_ALLOWED, NOT_TEXT, Closing
 from chat.errors import ExpiredToken
@@ -52,7 +53,7 @@ class House:
         caller = self.caller()
         arguments = [f"token={token}"] if token is not None else []
         path = "/chat/ws?" + "&".join([*arguments, query])
-        merged = {**HANDSHAKE, **(headers or {})}
+        merged = {**HANDSHAKE, "X-Forwarded-For": "192.0.2.1", **(headers or {})}
         caller.request(path, {name: value for name, value in merged.items() if value is not None}, **request)
         return caller.answer(), caller
 
@@ -84,6 +85,7 @@ def make_house(request: pytest.FixtureRequest, make_host: MakeHost, serve: Serve
     def make(**given: object) -> House:
         app = make_host(FAST_HANDSHAKE=request.param, **given)
         app.extensions["chat"].server.create_channel("lobby")
+        app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]  # so that callers have addresses
         return House(app, serve(app), dial)
 
     return make
@@ -306,6 +308,53 @@ def test_a_user_with_too_many_connections_is_refused_until_one_has_ended(make_ho
     wait_until(lambda: house.counted == (2, 2))
 
     assert house.ask(house.token("ann"))[0].status == 101
+
+
+HERE = "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "statuses"),
+    [
+        (["192.0.2.1", "192.0.2.1", "192.0.2.2"], [101, 503, 101]),
+        (["2001:db8:1:2::1", "2001:db8:1:2::2", "2001:db8:1:3::1"], [101, 503, 101]),  # a customer has a /64
+        ([HERE, HERE, HERE], [101, 101, 101]),  # a proxy that was not made known, which would lock everybody out
+    ],
+)
+def test_one_address_is_one_network_and_no_proxy(make_house: MakeHouse, addresses: list[str], statuses: list[int]) -> None:
+    house = make_house(CONNECTIONS_PER_ADDRESS=1)
+
+    answers = [house.ask(house.token(), {"X-Forwarded-For": address})[0] for address in addresses]
+
+    assert [answer.status for answer in answers] == statuses
+
+
+def test_an_address_that_comes_too_often_has_to_wait_and_no_token_is_spent(make_house: MakeHouse) -> None:
+    house = make_house(HANDSHAKE_RATE=0.2, CONNECTIONS_PER_USER=0)
+    for _ in range(2):  # ten seconds' worth
+        assert house.ask(house.token())[0].status == 101
+    token = house.token()
+
+    answers = [house.ask(token)[0], house.ask("none")[0]]
+
+    for answer in answers:
+        message = "too many requests in too short a time"
+        assert (answer.status, answer.json) == (429, {"error": {"code": "rate_limited", "message": message}})
+        assert answer.headers["retry-after"] == "5"
+    assert house.ask(token, {"X-Forwarded-For": "192.0.2.2"})[0].status == 101
+    for _ in range(5):
+        assert house.ask(house.token(), {"X-Forwarded-For": HERE})[0].status == 101
+
+
+def test_a_full_house_is_told_before_the_rate_and_does_not_count(make_house: MakeHouse) -> None:
+    house = make_house(HANDSHAKE_RATE=0.2, CONNECTIONS=1)
+    first = house.plain()
+    for _ in range(5):
+        busy(house.ask(house.token())[0], "")
+    first.hang_up()
+    house.until_empty()
+
+    assert [house.ask(house.token())[0].status for _ in range(2)] == [101, 503]
 
 
 def test_a_house_that_sees_everybody_off_lets_nobody_in_and_spends_no_token(house: House) -> None:

@@ -85,3 +85,26 @@ def test_users_who_have_their_full_allowance_again_are_forgotten(throttle: Throt
     throttle.spend("ann")
 
     assert len(names) == 0
+
+
+def test_a_crowd_that_has_to_be_remembered_is_not_swept_at_every_request(clock: TurnedClock) -> None:
+    looks = 0
+
+    class Moment(float):
+        """When a name has its full allowance again; tells of each look at it."""
+
+        def __gt__(self, other: float) -> bool:
+            nonlocal looks
+            looks += 1
+            return float(self) > other
+
+    class Watched(Rate):
+        def spend(self, until: float, now: float, count: int = 1) -> float | None:
+            return Moment(now + 1.0)
+
+    throttle = Throttle(Watched(1.0, 3.0), clock)
+
+    for number in range(8 * SWEEP):
+        throttle.spend(f"user {number}")
+
+    assert SWEEP <= looks <= 8 * SWEEP

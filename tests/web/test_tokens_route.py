@@ -13,7 +13,7 @@ from chat import ChatServer
 from chat.errors import InvalidToken
 from tests.web.conftest import Dial, MakeHost, Serve
 from tests.web.test_channels_route import FOREIGN, OWN
-from web.extension import TOKENS
+from web.extension import BURST
 
 ANN = {"X-User": "ann"}
 
@@ -211,21 +211,36 @@ def test_who_may_not_join_is_not_told_whether_there_is_such_a_channel(make_host:
 
 
 def test_after_a_burst_one_has_to_wait(client: FlaskClient) -> None:
-    burst, count = int(TOKENS.burst), 0
+    burst, count = BURST, 0
     while (response := ask(client)).status_code == 200 and count < 2 * burst:
         count += 1
 
     assert burst <= count < 2 * burst  # time goes on meanwhile, and so some more may pass
-    assert said(response) == (429, error("rate_limited", "too many messages in too short a time"))
+    assert said(response) == (429, error("rate_limited", "too many requests in too short a time"))
     assert response.headers["Retry-After"] == "1"
     assert ask(client, headers={"X-User": "bob"}).status_code == 200
 
 
+def test_who_uses_none_of_them_has_to_wait_for_more(make_host: MakeHost) -> None:
+    app = make_host(TOKENS_PER_USER=3)
+    server = app.extensions["chat"].server
+    server.create_channel("lobby")
+    client = app.test_client()
+    tokens = [token_of(ask(client)) for _ in range(3)]
+
+    refused = ask(client)
+    server.redeem(tokens[0])
+
+    assert said(refused) == (429, error("too_many_tokens", "too many tokens of this user wait to be used"))
+    assert refused.headers["Retry-After"] == "30"
+    assert [ask(client).status_code for _ in range(2)] == [200, 429]
+
+
 def test_guessing_names_of_channels_counts_too(client: FlaskClient) -> None:
-    statuses = [ask(client, f"room {number}").status_code for number in range(2 * int(TOKENS.burst))]
+    statuses = [ask(client, f"room {number}").status_code for number in range(2 * BURST)]
 
     assert set(statuses) == {404, 429}
-    assert statuses.index(429) >= int(TOKENS.burst)
+    assert statuses.index(429) >= BURST
 
 
 def test_without_its_database_it_says_that_one_should_try_again(app: Flask, client: FlaskClient) -> None:

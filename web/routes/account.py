@@ -17,11 +17,11 @@ from wtforms.validators import InputRequired, NumberRange
 from chat.errors import ChatError, InvalidUser
 from chat.names import MAX_NAME
 from web.accounts import Account, Accounts, NameTaken, WrongLogin
+from web.address import network
 from web.device import describe
 from web.logins import Logins
 from web.passwords import MAX_LENGTH, MIN_LENGTH, WeakPassword
 from web.routes.login import IMPOSSIBLE_NAME, NO_PASSWORD, Sessions, explain_busy, retry_later, weakness
-from web.slowdown import network
 
 NO_NEW_PASSWORD: Final = "Enter a new password."  # noqa: S105 -- a sentence about one
 WRONG_PASSWORD: Final = "This is not your password. Check it and try again."  # noqa: S105

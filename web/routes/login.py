@@ -30,10 +30,11 @@ from wtforms.validators import InputRequired
 from chat.errors import ChatError, DatabaseUnavailable, InvalidUser
 from chat.names import MAX_NAME
 from web.accounts import Account, Accounts, NameTaken, WrongLogin
+from web.address import network
 from web.cookies import forget_remember, remember_token, set_remember
 from web.logins import Logins
 from web.passwords import MAX_LENGTH, MIN_LENGTH, TooManyLogins, WeakPassword
-from web.slowdown import TooManyAttempts, network
+from web.slowdown import TooManyAttempts
 
 RETRY_AFTER: Final = 5  # seconds; a full queue of hashes is worked off in less than one
 

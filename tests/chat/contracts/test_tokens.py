@@ -5,11 +5,12 @@ import re
 import gevent
 import pytest
 
-from chat.errors import ExpiredToken, InvalidToken
+from chat.errors import ExpiredToken, InvalidToken, TooManyTokens
 from chat.tokens import Grant, MemoryTokens, Tokens
 from tests.chat.steps import never_yields
 
 NEVER_YIELDS = ["memory"]
+PER_USER = 100
 
 
 @pytest.fixture(params=["memory"])
@@ -19,7 +20,7 @@ def backend(request) -> str:
 
 @pytest.fixture
 def tokens(backend, clock) -> Tokens:
-    return {"memory": lambda: MemoryTokens(deadline=30.0, clock=clock)}[backend]()
+    return {"memory": lambda: MemoryTokens(deadline=30.0, per_user=PER_USER, clock=clock)}[backend]()
 
 
 def test_a_token_is_64_lower_case_hexadecimal_digits(tokens):
@@ -166,3 +167,59 @@ def test_it_never_yields_where_it_says_so(tokens):
     with never_yields():
         tokens.redeem(tokens.issue("ada", "lobby"))
         tokens.sweep()
+
+
+# How many one user may have
+
+
+def test_a_user_may_have_just_so_many_tokens_that_were_not_spent(tokens, clock):
+    for _ in range(PER_USER):
+        tokens.issue("ada", "lobby")
+        clock.advance(0.1)
+
+    for _ in range(3):
+        with pytest.raises(TooManyTokens) as caught:
+            tokens.issue("ada", "attic")
+
+    assert caught.value.retry_after == pytest.approx(30.0 - PER_USER * 0.1)
+    assert tokens.redeem(tokens.issue("bob", "lobby")).username == "bob"
+
+
+def test_one_that_is_spent_makes_room_for_one(tokens):
+    held = [tokens.issue("ada", "lobby") for _ in range(PER_USER)]
+    tokens.redeem(held[50])
+
+    held[50] = tokens.issue("ada", "lobby")
+
+    with pytest.raises(TooManyTokens):
+        tokens.issue("ada", "lobby")
+    assert {tokens.redeem(token).username for token in held} == {"ada"}
+
+
+def test_one_that_is_too_old_makes_room_without_a_sweep(tokens, clock):
+    tokens.issue("ada", "lobby")
+    clock.advance(1.0)
+    for _ in range(PER_USER - 1):
+        tokens.issue("ada", "lobby")
+    clock.advance(29.0)
+    with pytest.raises(TooManyTokens) as caught:
+        tokens.issue("ada", "lobby")
+    assert caught.value.retry_after == 0.0
+
+    clock.advance(0.1)
+
+    tokens.issue("ada", "lobby")
+    with pytest.raises(TooManyTokens):
+        tokens.issue("ada", "lobby")
+
+
+def test_those_that_are_swept_make_room(tokens, clock):
+    for _ in range(PER_USER):
+        tokens.issue("ada", "lobby")
+    clock.advance(30.1)
+    assert tokens.sweep() == PER_USER
+
+    for _ in range(PER_USER):
+        tokens.issue("ada", "lobby")
+    with pytest.raises(TooManyTokens):
+        tokens.issue("ada", "lobby")

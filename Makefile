@@ -3,13 +3,14 @@
 # make lint    ruff and mypy
 # make audit   known vulnerabilities in what is installed; fails too where it cannot ask
 # make bench   beside its peers, half an hour; QUICK=1: two minutes; ARGS="--only latency": see python -m bench --help
+# make soak    thousands of clients that come, go and die at random, for 10 minutes; MINUTES=1 CLIENTS=500 SEED=7
 # make screenshots    the pictures in docs/img
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint audit bench screenshots programs bench-programs clean
+.PHONY: run test lint audit bench soak screenshots programs bench-programs clean
 
 run: $(VENV)/run
 	$(BIN)/gunicorn wsgi:app
@@ -33,6 +34,9 @@ audit: $(VENV)/dev $(VENV)/auditor/done
 
 bench: $(VENV)/run bench-programs
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+soak: $(VENV)/dev
+	$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SEED),--seed $(SEED))
 
 screenshots: $(VENV)/dev programs
 	$(BIN)/python -m tests.live.gallery

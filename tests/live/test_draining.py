@@ -1,5 +1,6 @@
 """How a server ends: whoever asks is told first, everybody is seen off, and nothing can hold it up."""
 
+import random
 import re
 import signal
 import socket
@@ -9,11 +10,17 @@ from collections import Counter
 from http.client import HTTPConnection
 from pathlib import Path
 
+import gevent
 import pytest
 
+from tests.chat.steps import wait_until
 from tests.live.crowd import Client, Crowd, crowded
 from tests.live.people import Person, Place
 from tests.live.servers import gunicorn, until
+from tests.soak.desk import Desk
+from tests.soak.guest import Guest
+from tests.soak.journal import Journal
+from tests.soak.meter import only_child
 
 RETRY = re.compile(r"retry=(\d+\.\d{3})")
 DEADLINE = 5.0  # seconds for all of it
@@ -162,3 +169,48 @@ def test_a_second_signal_cuts_it_short(tmp_path: Path) -> None:
         rude.close()
     assert "Traceback" not in server.log
     assert "SIGKILL" not in server.log
+
+
+def test_a_restart_under_load_loses_nothing_that_was_acked_and_repeats_nothing(tmp_path: Path) -> None:
+    journal = Journal(limit=1000)
+    rooms = [f"room{number}" for number in range(4)]
+    settings = {"CHAT_DRAIN_DELAY": "0.3", "CHAT_MESSAGE_RATE": "0"}
+    with gunicorn(tmp_path / "instance", app="tests.soak.site:app", **settings) as (server, where):
+        old = only_child(server.pid)
+        host, _, port = where.removeprefix("http://").partition(":")
+        desk = Desk((host, int(port)))
+        for room in rooms:
+            desk.ask("POST", "/chat/channels", "admin", {"name": room})
+        guests = [Guest(desk, journal, f"g{number}", rooms[number % 4], random.Random(number)) for number in range(50)]
+        wait_until(lambda: all(guest.is_here for guest in guests), 20)
+        talk = gevent.spawn(_talk, guests)
+        wait_until(lambda: journal.acks > 50, 20)
+
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: all(guest.last_closing is not None and guest.is_here for guest in guests), 20)
+        acked = journal.acks
+        wait_until(lambda: journal.acks > acked + 50, 20)
+
+        talk.kill()
+        wait_until(lambda: not any(guest.waits_for_acks for guest in guests), 20)
+        wait_until(lambda: all(guest.stay.is_up_to_date for guest in guests), 20)
+        journal.settle([guest.stay for guest in guests])
+        assert only_child(server.pid) != old
+        for guest in guests:
+            guest.leave()
+        desk.close()
+        assert "Traceback" not in server.log
+
+    assert journal.faults == []
+    assert journal.recoveries == 50
+    assert {guest.last_closing[0] for guest in guests} == {1012}
+
+
+def _talk(guests: list[Guest]) -> None:
+    """A hundred messages a second, ten at a time, each by somebody who is there."""
+    dice = random.Random(1)
+    while True:
+        here = [guest for guest in guests if guest.is_here]
+        for guest in dice.sample(here, min(10, len(here))):
+            guest.say()
+        gevent.sleep(0.1)

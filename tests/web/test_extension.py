@@ -161,10 +161,10 @@ def test_a_password_in_the_address_of_a_database_is_not_told(make_host: MakeHost
 
 
 def test_it_is_a_service_of_its_process(make_host: MakeHost, tmp_path: Path) -> None:
-    chat = chat_of(make_host(INSTANCE=tmp_path, DRAIN_TIMEOUT=3))
+    chat = chat_of(make_host(INSTANCE=tmp_path, DRAIN_TIMEOUT=3, DRAIN_DELAY=9))
 
     assert chat in list(serving.services())
-    assert (chat.instance, chat.drain_timeout) == (tmp_path, 3.0)
+    assert (chat.instance, chat.drain_delay, chat.drain_timeout) == (tmp_path, 9.0, 3.0)
 
 
 # Two of them
@@ -440,6 +440,25 @@ def test_a_chat_that_lets_nobody_in_any_more_is_drained_all_the_same(make_host: 
 
     with pytest.raises(ServerClosed):
         chat.server.channels()
+
+
+def test_it_is_ready_until_it_retires_or_has_ended(make_host: MakeHost) -> None:
+    retired, ended = chat_of(make_host()), chat_of(make_host())
+    for chat in (retired, ended):
+        assert chat.is_ready
+
+    retired.retire()
+    ended.drain()
+
+    for chat in (retired, ended):
+        assert not chat.is_ready
+    assert retired.server.channels() == []
+
+
+def test_retiring_what_never_started_opens_nothing(make_host: MakeHost, tmp_path: Path) -> None:
+    chat_of(make_host(DATABASE_URL=f"sqlite:///{tmp_path}/chat.sqlite")).retire()
+
+    assert not (tmp_path / "chat.sqlite").exists()
 
 
 def test_draining_twice_is_draining_once(make_host: MakeHost) -> None:

@@ -61,6 +61,18 @@ def test_a_process_that_sees_everybody_off_lives_but_is_not_ready(site: Flask, c
     assert client.get("/healthz").status_code == 200
 
 
+def test_a_process_that_is_about_to_end_is_not_ready_and_lets_people_in_all_the_same(
+    site: Flask, client: FlaskClient
+) -> None:
+    assert client.get("/readyz").status_code == 200
+    site.extensions["chat"].retire()
+
+    response = client.get("/readyz")
+
+    assert (response.status_code, response.json) == (503, {"status": "draining"})
+    assert not site.extensions["chat"].gate.draining
+
+
 def test_a_process_that_has_seen_everybody_off_is_not_ready_again(site: Flask, client: FlaskClient) -> None:
     client.get("/readyz")
 

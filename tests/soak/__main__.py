@@ -1,0 +1,112 @@
+"""`python -m tests.soak`: gunicorn, and clients that do all that clients do; exits with 1 when anything was amiss.
+
+--minutes 10     how long
+--clients 2000   how many
+--seed N         the same guests and dice again; without it a new one, which is printed
+"""
+
+import argparse
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import gevent
+
+from tests.live.servers import gunicorn
+from tests.soak.desk import Desk
+from tests.soak.house import House
+from tests.soak.journal import Journal
+from tests.soak.meter import descriptors, memory, only_child
+
+TALK, MOVES = 60.0, 25.0  # a second
+GROWTH = 1.1  # times what the worker had after the first minute, at most
+RECENT = 100  # CHAT_RESUME_LIMIT: what is kept for those who come back is soon full, and does not grow any more
+SETTINGS = {"CHAT_RESUME_LIMIT": str(RECENT), "CHAT_PING_INTERVAL": "5", "CHAT_WRITE_BUF": str(2**16)}
+COLUMNS = ("minute", "here", "said", "acked", "heard", "recovered", "left", "MiB", "descriptors", "greenlets", "faults")
+
+
+class Soak:
+    """One run, and its table."""
+
+    def __init__(self, worker: int, desk: Desk, house: House, journal: Journal) -> None:
+        self.resident: list[int] = []  # KiB, after each minute
+        self._worker = worker
+        self._desk = desk
+        self._house = house
+        self._journal = journal
+
+    def run(self, minutes: float) -> None:
+        before = descriptors(self._worker)
+        self._house.open()
+        print("  ".join(f"{name:>11}" for name in COLUMNS), flush=True)
+        began = time.monotonic()
+        step = min(60.0, minutes * 30)  # a short run has its first minute sooner
+        for number in range(1, round(minutes * 60 / step) + 1):
+            gevent.sleep(max(began + number * step - time.monotonic(), 0))
+            self._row(number * step / 60)
+        self._house.settle()
+        self._row(minutes)
+        self._look_at_memory()
+        self._house.empty()
+        if (after := descriptors(self._worker)) > before + 20:  # the connections of the last requests
+            self._journal.fault("ghost", f"everybody has left, and of {before} descriptors there are {after}")
+
+    def _row(self, minute: float) -> None:
+        self.resident.append(memory(self._worker))
+        here = sum(guest.is_here for guest in self._house.guests)
+        journal, said, left = self._journal, self._house.said, sum(self._house.departures.values())
+        row = (f"{minute:.1f}", here, said, journal.acks, journal.heard, journal.recoveries, left)
+        process = (self.resident[-1] // 1024, descriptors(self._worker), self._desk.ask("GET", "/greenlets", "admin"))
+        print("  ".join(f"{value:>11}" for value in (*row, *process, sum(journal.counts.values()))), flush=True)
+
+    def _look_at_memory(self) -> None:
+        first, last = self.resident[0], self.resident[-1]
+        if last > first * GROWTH:
+            self._journal.fault("growth", f"the worker had {first} KiB after the first minute, and has {last} in the end")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--clients", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    options = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    print(f"{options.clients} clients, {options.minutes:g} minutes, SEED={options.seed}", flush=True)
+    journal = Journal(RECENT)
+    with tempfile.TemporaryDirectory() as folder:
+        site = gunicorn(Path(folder) / "instance", "--access-logfile", os.devnull, app="tests.soak.site:app", **SETTINGS)
+        with site as (server, where):
+            address = urlsplit(where)
+            assert address.hostname is not None
+            assert address.port is not None
+            desk = Desk((address.hostname, address.port))
+            house = House(desk, journal, options.clients, seed=options.seed, talk=TALK, moves=MOVES)
+            Soak(only_child(server.pid), desk, house, journal).run(options.minutes)
+            desk.close()
+        if "Traceback" in server.log:
+            journal.fault("traceback", server.log[server.log.index("Traceback") :][:2000])
+    return verdict(journal, house, options.seed)
+
+
+def verdict(journal: Journal, house: House, seed: int) -> int:
+    """Say it, and return the exit status."""
+    ways = ", ".join(f"{count} by {way}" for way, count in sorted(house.departures.items()))
+    print(f"departures: {ways}; connections refused: {sum(guest.refusals for guest in house.guests)}")
+    if not journal.counts:
+        print("nothing was lost, doubled, swapped or left over")
+        return 0
+    print(f"FAILED with SEED={seed}: " + ", ".join(f"{count} {kind}" for kind, count in journal.counts.most_common()))
+    for fault in journal.faults:
+        print(f"  {fault.kind}: {fault.facts}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,7 @@
 # make test    everything that tests
 # make lint    ruff and mypy
 # make audit   known vulnerabilities in what is installed; fails too where it cannot ask
+# make conformance    Autobahn's WebSocket cases, four minutes
 # make bench   beside its peers, half an hour; QUICK=1: two minutes; ARGS="--only latency": see python -m bench --help
 # make soak    thousands of clients that come, go and die at random, for 10 minutes; MINUTES=1 CLIENTS=500 SEED=7
 # make screenshots    the pictures in docs/img
@@ -10,7 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint audit bench soak screenshots programs bench-programs clean
+.PHONY: run test lint audit conformance bench soak screenshots programs bench-programs clean
 
 run: $(VENV)/run
 	$(BIN)/gunicorn wsgi:app
@@ -31,6 +32,9 @@ audit: $(VENV)/dev $(VENV)/auditor/done
 		--path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || failed=y; \
 	npm audit || failed=y; \
 	[ -z "$$failed" ] || { echo "Not cleared: something above is vulnerable, or broken, or could not be looked up."; exit 1; }
+
+conformance: $(VENV)/dev
+	$(BIN)/python -m tests.conformance
 
 bench: $(VENV)/run bench-programs
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)

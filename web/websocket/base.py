@@ -190,7 +190,7 @@ class BaseSocket(ABC):
         be sent (1006) ends it without a word, like `abort`.
         """
         self._protocol.messages.clear()
-        if self._state is State.OPEN:
+        if self._state is State.OPEN and not self._protocol.over:
             self._say_goodbye(code, reason)
         self._tell()
 
@@ -237,11 +237,23 @@ class BaseSocket(ABC):
         protocol.feed(data)
         replies = protocol.replies()
         if protocol.over:
-            self._linger(protocol.ending, replies)
-        else:
-            self.write(replies)  # not once closing, when nothing bounds them
+            self._end(replies)
+            return
+        self.write(replies)  # not once closing, when nothing bounds them
         self._count_controls()
         self._deliver()
+
+    def _end(self, replies: bytes) -> None:
+        """The protocol is over.  What was said before is heard first, so that answers go out ahead of the close frame."""
+        if self._closing is None:
+            self._closing = self._protocol.ending
+        try:
+            self._count_controls()
+            self._deliver()
+        finally:
+            self._linger(replies)
+            if self._paused:
+                self._go_on_soon()  # it has to hear the peer hang up
 
     def _count_controls(self) -> None:
         count, self._protocol.controls = self._protocol.controls, 0
@@ -306,10 +318,10 @@ class BaseSocket(ABC):
             raise IllegalMove(f"from {self._state.value} to {state.value}")
         self._state = state
 
-    def _linger(self, closing: Closing, last: bytes) -> None:
+    def _linger(self, last: bytes = b"") -> None:
         """All is said once `last` is sent.  Then shut down writing, and read on for a while."""
-        if self._closing is None:
-            self._closing = closing
+        if self._state is State.CLOSED:
+            return
         self._move(State.LINGERING)
         if self._timer is None:
             self._arm(self._bounds.close_timeout)
@@ -360,6 +372,6 @@ class BaseSocket(ABC):
     def _expire(self) -> None:
         self._timer = None
         if self._state is State.CLOSING and self._outbox is None:
-            self._linger(GONE, b"")
+            self._linger()
         else:
             self._lost()

@@ -18,7 +18,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.headers import build_extension, parse_extension
 from websockets.utils import accept_key
 
-from web.websocket.deflate import WINDOW_BITS
+from web.websocket.deflate import LEVEL, MEMORY, WINDOW_BITS
 from web.websocket.refusal import Refusal
 
 Environ: TypeAlias = Mapping[str, object]
@@ -29,7 +29,11 @@ VERSION: Final = "13"
 # What RFC 9110 section 5.6.2 calls a token.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PORTS: Final = {"http": 80, "https": 443}
-_DEFLATE: Final = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
+_DEFLATE: Final = ServerPerMessageDeflateFactory(
+    server_no_context_takeover=True,
+    client_no_context_takeover=True,
+    compress_settings={"level": LEVEL, "memLevel": MEMORY},
+)
 _SMALL_WINDOWS: Final = frozenset(map(str, range(8, WINDOW_BITS)))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.exceptions import ProtocolError
 from websockets.extensions import Extension
 from websockets.frames import CloseCode as LibraryCode
 from websockets.frames import Frame, Opcode
@@ -22,7 +22,8 @@ from chat.closing import CloseCode, Closing
 
 Message: TypeAlias = str | bytes
 
-MAX_REASON: Final = 123  # bytes: 125 of a control frame, less two for the code (RFC 6455 section 5.5)
+MAX_CONTROL: Final = 125  # bytes of a control frame (RFC 6455 section 5.5)
+MAX_REASON: Final = MAX_CONTROL - 2  # two are the code
 
 # At INFO the library says "connection closed" once a connection.
 _LOGGER: Final = logging.getLogger("web.websocket.protocol")
@@ -33,18 +34,12 @@ _NO_ID: Final = UUID(int=0)
 _NO_EXTENSIONS: Final[list[Extension]] = []
 
 _TEXT: Final = 0x80 | Opcode.TEXT
-_BINARY: Final = 0x80 | Opcode.BINARY
 _PING: Final = 0x80 | Opcode.PING
 
 
 def text_frame(payload: bytes) -> bytes:
     """Frame UTF-8 text as a server sends it: unmasked, in one piece."""
     return frame(_TEXT, payload)
-
-
-def binary_frame(payload: bytes) -> bytes:
-    """Frame a binary message as a server sends it: unmasked, in one piece."""
-    return frame(_BINARY, payload)
 
 
 def ping_frame(payload: bytes = b"") -> bytes:
@@ -71,14 +66,16 @@ def cut_reason(reason: str) -> str:
 class _TextParts:
     """A text message of which some fragments are still to come."""
 
-    __slots__ = ("_decoder", "_parts")
+    __slots__ = ("_decoder", "_parts", "size")
 
     def __init__(self) -> None:
+        self.size = 0  # bytes
         self._decoder = _UTF8()
         self._parts: list[str] = []
 
     def add(self, part: bytes, final: bool) -> None:
         """Raises: UnicodeDecodeError, with the first fragment that shows the text cannot be UTF-8."""
+        self.size += len(part)
         self._parts.append(self._decoder.decode(part, final))
 
     def join(self) -> str:
@@ -92,6 +89,10 @@ class _BinaryParts:
 
     def __init__(self) -> None:
         self._parts = bytearray()
+
+    @property
+    def size(self) -> int:
+        return len(self._parts)
 
     def add(self, part: bytes, final: bool) -> None:  # noqa: ARG002 (the text's counterpart needs it)
         self._parts += part
@@ -201,15 +202,19 @@ class MessageProtocol(ServerProtocol):
             # Not 1009: told that, a client would send shorter messages, which is not what helps.
             self.fail(CloseCode.POLICY, "too many fragments")
             return
-        assert self._parts is not None
-        assert self.current_size is not None
-        self.current_size += len(frame.data)
-        if self.max_message_size is not None and self.current_size > self.max_message_size:
-            # Where a fragment inflates to all that is left, zlib keeps the rest for the next, which may be empty.
-            raise PayloadTooBig(None, self.max_message_size)
-        self._parts.add(bytes(frame.data), frame.fin)
+        parts, limit = self._parts, self.max_message_size
+        assert parts is not None
+        if limit is not None:
+            size = parts.size + len(frame.data)
+            if size > limit:
+                self.fail(CloseCode.TOO_BIG, f"message with over {limit} bytes")
+                return
+            # By this the library limits the next frame, of whatever kind: leave room for a ping.  And never none at all:
+            # zlib takes that for no limit.
+            self.current_size = max(min(size, limit - MAX_CONTROL), 0)
+        parts.add(bytes(frame.data), frame.fin)
         if frame.fin:
-            message = self._parts.join()
+            message = parts.join()
             self._parts = self.current_size = None
             self._complete(message)
 

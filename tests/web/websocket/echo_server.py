@@ -8,10 +8,14 @@ import argparse
 
 from gevent import socket, ssl
 from gevent.pywsgi import WSGIServer
+from websockets.frames import Opcode
 
+from web.websocket.deflate import deflated
 from web.websocket.handler import WebSocketHandler
 from web.websocket.limits import Bounds
-from web.websocket.protocol import binary_frame, text_frame
+from web.websocket.protocol import frame
+
+FIN, RSV1 = 0x80, 0x40
 
 
 class Handler(WebSocketHandler):
@@ -29,7 +33,13 @@ class Echo:
         if message == "close":
             self.connection.close(4503, "as you wish")
         else:
-            self.connection.write(text_frame(message.encode()) if isinstance(message, str) else binary_frame(message))
+            self.connection.write(self.frame(message))
+
+    def frame(self, message):
+        opcode, payload = (Opcode.TEXT, message.encode()) if isinstance(message, str) else (Opcode.BINARY, message)
+        if self.connection.deflates:
+            return frame(FIN | RSV1 | opcode, deflated(payload))
+        return frame(FIN | opcode, payload)
 
     def pinged(self, count):
         pass

@@ -372,6 +372,41 @@ def test_what_was_said_before_the_close_is_heard_before_the_end(wire):
     assert heard.heard == ["a", "b", Closing(1000)]
 
 
+@pytest.mark.parametrize("end", [farewell(4321), UNMASKED], ids=["close", "violation"])
+def test_what_was_said_before_the_end_is_answered_before_it(wire, end):
+    started(wire, lambda message: wire.socket.write(text_frame(message.encode())))
+
+    wire.peer.send(text("a") + text("b") + end + text("c"))
+
+    assert [bytes(wire.peer.recv().data) for _ in range(2)] == [b"a", b"b"]
+    assert wire.peer.recv().opcode is Opcode.CLOSE
+    assert wire.peer.at_eof()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda socket: socket.close(4503),
+        lambda socket: socket.abort(),
+        lambda socket: socket.pause(),
+        lambda socket: (socket.pause(), socket.resume()),
+        lambda socket: 1 / 0,
+    ],
+    ids=["close", "abort", "pause", "blink", "fail"],
+)
+def test_whatever_is_done_about_the_last_words_it_ends(wire, act, caplog):
+    heard = started(wire, lambda _: act(wire.socket))
+
+    wire.peer.send(text("a") + farewell(4321))
+
+    assert wire.peer.at_eof()
+    wire.peer.sock.close()
+    until(lambda: wire.socket.closed)
+    wire.socket.resume()
+    until(lambda: heard.endings)
+    assert heard.heard == ["a", Closing(4321)]
+
+
 def test_the_end_waits_for_messages_that_a_pause_holds_back(wire):
     heard = started(wire, lambda _: wire.socket.pause())
     wire.peer.send(text("a") + text("b") + farewell(1000))

@@ -11,7 +11,7 @@ from websockets.frames import Close, Frame, Opcode
 from chat.closing import Closing
 from tests.web.fakes import PING, TEXT, client_frame, deflated
 from tests.web.websocket.peers import farewell, masked, text
-from web.websocket.protocol import MessageProtocol, binary_frame, cut_reason, ping_frame, text_frame
+from web.websocket.protocol import MessageProtocol, cut_reason, ping_frame, text_frame
 
 CONT = 0
 FIN, RSV1 = 0x80, 0x40
@@ -39,7 +39,6 @@ def test_our_frames_are_those_of_the_library(size):
     payload = b"x" * size
 
     assert text_frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
-    assert binary_frame(payload) == Frame(Opcode.BINARY, payload).serialize(mask=False)
 
 
 def test_a_ping_is_that_of_the_library():
@@ -127,6 +126,16 @@ def test_a_message_is_too_big_from_its_header_on():
     protocol.feed(masked(Opcode.TEXT, b"x" * 101)[:4])
 
     assert protocol.ending.code == 1009
+
+
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
+def test_a_ping_between_fragments_takes_no_room_from_the_message(opcode):
+    protocol = make(max_message=200)
+
+    protocol.feed(masked(opcode, b"x" * 199, fin=False) + masked(Opcode.PING, b"y" * 125) + masked(Opcode.CONT, b"x"))
+
+    assert [len(message) for message in protocol.messages] == [200]
+    assert protocol.controls == 1
 
 
 def test_as_many_fragments_as_allowed_are_taken():

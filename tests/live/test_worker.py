@@ -176,9 +176,16 @@ def test_two_chats_in_one_folder_are_refused(tmp_path: Path) -> None:
     assert "Traceback" not in server.log
 
 
+def longest_line(person: Person) -> int:
+    """Bytes of the longest request line about that of the setting that is not refused as too long."""
+    around = len("GET / HTTP/1.1")
+    return max(size for size in range(199, 203) if person.request("GET", "/" + "x" * (size - around)).status == 404)
+
+
 def test_it_works_with_preload(tmp_path: Path) -> None:
-    with gunicorn(tmp_path / "instance", "--preload") as (_, where):
+    with gunicorn(tmp_path / "instance", "--preload", CHAT_REQUEST_LINE="200") as (_, where):
         ann = Person(Place(where), "ann").register()
+        assert longest_line(ann) == 200
         ann.create("lobby")
         chatter = ann.enter("lobby")
         chatter.say("hello")
@@ -198,8 +205,9 @@ def test_the_secret_key_is_kept_for_the_owner_alone(tmp_path: Path) -> None:
 
 def test_gevents_own_server_carries_the_chat_for_development(tmp_path: Path) -> None:
     command = [sys.executable, "wsgi.py", "--port", "0"]
-    with running(command, CHAT_INSTANCE=str(tmp_path / "instance")) as server:
+    with running(command, CHAT_INSTANCE=str(tmp_path / "instance"), CHAT_REQUEST_LINE="200") as server:
         ann = Person(Place(server.wait_for(SERVING).group(1)), "ann").register()
+        assert longest_line(ann) == 200
         ann.create("lobby")
         chatter = ann.enter("lobby")
         chatter.say("hello")

@@ -12,7 +12,7 @@ from chat.member import EVERYBODY, Member, Resume
 from chat.testing import TurnedClock
 from chat.tokens import Grant
 from tests.chat.steps import never_yields, wait_until
-from tests.web.fakes import SocketFake, close_frame
+from tests.web.fakes import PONG, SocketFake, client_frame, close_frame
 from web.settings import Settings, load
 from web.websocket.census import TooManyConnections
 from web.websocket.gate import BATCH, LATE, Gate
@@ -486,3 +486,23 @@ def test_a_server_that_has_closed_sends_a_late_guest_back(house: House) -> None:
     assert house.counted == (0, 0)
     with pytest.raises(ServerClosed):
         house.reserve("bob")
+
+
+# Deadlines
+
+
+def test_a_peer_that_never_answers_a_ping_has_just_the_time_that_is_set(make_house: MakeHouse, clock: TurnedClock) -> None:
+    house = make_house(PING_INTERVAL=5, PING_TIMEOUT=3)
+    silent, alive = house.enter("ann", v1=False), house.enter("bob", v1=False)
+
+    def pass_time(seconds: int) -> tuple[int, Closing | None]:
+        for _ in range(seconds):
+            clock.advance(1)
+        return silent.pings, silent.closing
+
+    assert pass_time(4) == (0, None)
+    assert pass_time(2) == (1, None)  # looked at once a second
+    alive.hear(client_frame(b"", PONG))
+    assert pass_time(2) == (1, None)
+    assert pass_time(2) == (1, STALE)
+    assert alive.closing is None

@@ -13,5 +13,6 @@ workers = os.environ.get("CHAT_WORKERS") or os.environ.get("WEB_CONCURRENCY") or
 worker_connections = 1000  # HTTP requests at a time; WebSockets do not count
 backlog = 4096  # who waits while a successor takes over (net.core.somaxconn may cut it)
 graceful_timeout = 30  # longer than CHAT_DRAIN_DELAY and CHAT_DRAIN_TIMEOUT together, which are what ends a worker
+timeout = 60  # a worker that has been silent for so long is killed; one that was stopped for less goes on
 accesslog = "-"
 control_socket_disable = True  # it would be in the home folder, one for all instances

@@ -36,6 +36,12 @@ class TurnedClock(Clock):
             timer.fire()
         self._elapsed = until
 
+    def oversleep(self, seconds: float) -> None:
+        """Turn it forward as for a process that was stopped: what fell due meanwhile is called at the end, late."""
+        self._elapsed += seconds
+        while self._timers and self._timers[0][0] <= self._elapsed:
+            heapq.heappop(self._timers)[-1].fire()
+
 
 class _TurnedTimer(Timer):
     def __init__(self, call: Callable[[], None]) -> None:

@@ -2,6 +2,9 @@
 
 One timer for all connections instead of one for each: they lie in buckets of a second, and a connection is looked at
 only when it might be due.
+
+A process that was stopped, or hung, has heard nobody meanwhile, and finds its timers due before it reads what has come.  So
+a tick that is late gives everybody the whole time for an answer once more.
 """
 
 from typing import Final
@@ -12,6 +15,7 @@ from web.websocket.conn import WebSocketConn
 from web.websocket.limits import SocketLimits
 
 TICK: Final = 1.0  # seconds a bucket
+LATE: Final = 2.0  # seconds after which a tick tells that we have slept; a busy loop is late by less
 LOOKS: Final = 500  # connections in one turn of the hub: 500 pings take about 4 ms
 
 
@@ -25,13 +29,15 @@ class Heartbeat:
         self._buckets: dict[int, dict[WebSocketConn, None]] = {}
         self._next = int(clock.monotonic() / TICK)
         self._timer: Timer | None = None
+        self._due = 0.0  # when the timer should call
+        self._awake_since = 0.0
 
     def add(self, conn: WebSocketConn) -> None:
         """Watch over `conn` until it has ended.  Never yields."""
         self._look_at(conn, self._clock.monotonic() + self._interval)
         if self._timer is None:
             self._next = int(self._clock.monotonic() / TICK)  # not all the buckets of the time before anybody came
-            self._timer = self._clock.later(TICK, self._tick)
+            self._arm(self._clock.monotonic(), TICK)
 
     def forget(self, conn: WebSocketConn) -> None:
         """Let go of a connection that has ended.  Never yields; idempotent."""
@@ -50,6 +56,8 @@ class Heartbeat:
     def _tick(self) -> None:
         """A timer calls this in the hub."""
         now = self._clock.monotonic()
+        if now - self._due > LATE:
+            self._awake_since = now
         looks = 0
         while self._next <= now / TICK and looks < LOOKS:
             bucket = self._buckets.get(self._next, {})
@@ -61,17 +69,23 @@ class Heartbeat:
                 self._buckets.pop(self._next, None)
                 self._next += 1
         behind = self._next <= now / TICK
-        self._timer = self._clock.later(0.0 if behind else TICK, self._tick)
+        self._arm(now, 0.0 if behind else TICK)
+
+    def _arm(self, now: float, seconds: float) -> None:
+        """`now` is when this turn began: who sleeps in the middle of one is late for the next."""
+        self._due = now + seconds
+        self._timer = self._clock.later(seconds, self._tick)
 
     def _look(self, conn: WebSocketConn, now: float) -> None:
         socket = conn.socket
         if socket.closing is not None:
             return
         if conn.asked and socket.last_heard < conn.asked and conn.listening:
-            if now - conn.asked >= self._patience:
+            until = max(conn.asked, self._awake_since) + self._patience
+            if now >= until:
                 socket.close(*STALE)
             else:
-                self._look_at(conn, conn.asked + self._patience)
+                self._look_at(conn, until)
             return
         conn.asked = 0.0
         silence_ends = socket.last_heard + self._interval
@@ -80,4 +94,4 @@ class Heartbeat:
             return
         conn.asked = now
         conn.probe()
-        self._look_at(conn, now + self._patience)
+        self._look_at(conn, now + min(self._interval, self._patience))

@@ -84,6 +84,50 @@ def test_a_peer_that_answers_each_ping_stays(make_peer: MakePeer, clock: TurnedC
     assert socket.closing is None
 
 
+def test_an_interval_shorter_than_the_patience_is_kept_too(clock: TurnedClock) -> None:
+    limits, socket = SocketLimits(ping_interval=3.0), SocketFake(clock)
+    heartbeat = Heartbeat(limits, clock)
+    conn = PlainConn(socket, Rules.of(limits, clock, heartbeat.forget))
+    conn.start(lambda request: None, lambda closing: None)
+    heartbeat.add(conn)
+    gevent.sleep(0)
+
+    for count in range(1, 5):
+        pass_time(clock, 3.0 + LATE)
+        assert socket.pings == count
+        answer(socket)
+
+    pass_time(clock, 3.0 + PATIENCE + 2 * LATE)
+    assert socket.closing == STALE
+
+
+def test_a_process_that_was_stopped_does_not_take_its_own_sleep_for_the_silence_of_its_peers(
+    make_peer: MakePeer, clock: TurnedClock
+) -> None:
+    asked, silent = make_peer(), make_peer()
+    pass_time(clock, INTERVAL + LATE)
+    assert (asked.pings, silent.pings) == (1, 1)
+
+    clock.oversleep(30)
+    assert asked.closing is None  # its answer may have come meanwhile, and waits to be read
+    answer(asked)
+    pass_time(clock, PATIENCE + LATE)
+
+    assert asked.closing is None
+    assert silent.closing == STALE
+
+
+def test_a_loop_that_is_a_little_late_gives_nobody_more_time(make_peer: MakePeer, clock: TurnedClock) -> None:
+    socket = make_peer()
+    pass_time(clock, INTERVAL + LATE)
+    assert socket.pings == 1
+
+    for _ in range(int(PATIENCE)):
+        clock.oversleep(1.5)
+
+    assert socket.closing == STALE
+
+
 def test_any_frame_is_a_sign_of_life(make_peer: MakePeer, clock: TurnedClock) -> None:
     socket = make_peer()
     pass_time(clock, INTERVAL + LATE)

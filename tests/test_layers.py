@@ -39,7 +39,7 @@ LAYERS = """
 
     web.websocket.limits
     web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.serving
-    web.websocket.tls_server web.websocket.deadline web.websocket.outbox web.websocket.lock
+    web.websocket.accepting web.websocket.tls_server web.websocket.deadline web.websocket.outbox web.websocket.lock
     web.websocket.protocol web.websocket.head web.websocket.census
     web.websocket.deflate
     web.websocket.handshake

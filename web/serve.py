@@ -5,8 +5,8 @@ import signal
 
 import gevent
 from flask import Flask
-from gevent.pywsgi import WSGIServer
 
+from web.websocket.accepting import PatientServer
 from web.websocket.handler import WebSocketHandler
 from web.websocket.lock import InstanceLock
 from web.websocket.serving import Service, UnfitToServe, limited, services
@@ -30,7 +30,7 @@ def serve(app: Flask, host: str, port: int) -> None:
         handler = limited(WebSocketHandler, {service.http for service in services()})
     except UnfitToServe as exc:
         raise SystemExit(str(exc)) from exc
-    server = WSGIServer((host, port), app, handler_class=handler)
+    server = PatientServer((host, port), app, handler_class=handler)
     server.start()
     print(f"Serving on http://{host}:{server.server_port} (for development)", flush=True)  # noqa: T201 (it is a program)
     stopping = gevent.event.Event()

@@ -22,6 +22,7 @@ from gunicorn.http.wsgi import base_environ
 from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import VERSION, GeventPyWSGIWorker, PyWSGIHandler, PyWSGIServer
 
+from web.websocket.accepting import PatientServer
 from web.websocket.access import Atoms, formats_itself, write_line
 from web.websocket.handler import WebSocketHandler
 from web.websocket.lock import InstanceLock
@@ -64,8 +65,8 @@ class GunicornHandler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  #
             self.environ, self.headers, self.response_headers = kept
 
 
-class GunicornServer(TlsMixin, PyWSGIServer):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's, with manners over TLS."""
+class GunicornServer(TlsMixin, PatientServer, PyWSGIServer):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's, with manners over TLS and without descriptors."""
 
     plain_log: Logger | None = None
     """gunicorn's log, where it makes a line of its format and nothing else; pywsgi's `log` wraps it."""

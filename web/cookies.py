@@ -9,10 +9,24 @@ configuration, while ours go by the request; and it holds a signed user id, whic
 out, while a token of ours is one login, that can be ended by itself.
 """
 
+from typing import Any
+
 from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
 from web.websocket.handshake import requested
+
+
+class _AgelessSigner(TimestampSigner):
+    """Looks at the signature and not at its age.
+
+    A login's end is in the database.  And when the clock is set back, the cookies of the time before come from the future,
+    which is refused: everybody would be logged out.
+    """
+
+    def unsign(self, signed_value: str | bytes, max_age: int | None = None, return_timestamp: bool = False) -> Any:  # noqa: ARG002 (it is what is left out)
+        return super().unsign(signed_value, return_timestamp=return_timestamp)  # type: ignore[call-overload]
 
 
 class SessionCookies(SecureCookieSessionInterface):
@@ -26,6 +40,12 @@ class SessionCookies(SecureCookieSessionInterface):
         """None, which is nobody's session, for a handshake: it shows a token, and thousands may come at once."""
         is_handshake = request.path == self._socket_path and requested(request.environ)
         return None if is_handshake else super().open_session(app, request)
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        serializer = super().get_signing_serializer(app)
+        if serializer is not None:
+            serializer.signer = _AgelessSigner
+        return serializer
 
     def get_cookie_name(self, app: Flask) -> str:  # noqa: ARG002 (Flask's signature)
         return _name("session")

@@ -70,11 +70,13 @@ if [ -n "$$wanted" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; th
 fi
 endef
 
-# Tests drive Debian's Chromium and PostgreSQL; elsewhere they say what to install.
+# Tests drive Debian's Chromium, PostgreSQL, iproute2 and libfaketime; elsewhere they say what to install.
 programs:
 	@wanted=; \
 	command -v chromium >/dev/null || wanted="chromium fonts-noto-color-emoji"; \
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
+	command -v ip >/dev/null || wanted="$$wanted iproute2"; \
+	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || wanted="$$wanted libfaketime"; \
 	$(install)
 
 # The load is written in C, ws is Node's, socketify wants libuv; what is missing elsewhere, the benchmark says.

@@ -74,6 +74,13 @@ class Server:
         self._process.stdout.close()
 
 
+def worker_of(server: Server) -> int:
+    """The process id of the only worker."""
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    assert len(children) == 1, children
+    return int(children[0])
+
+
 def until(ask, what: str, seconds: float = PATIENCE, detail=lambda: ""):
     """Ask until the answer is true, and return it."""
     deadline = time.monotonic() + seconds

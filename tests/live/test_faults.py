@@ -18,9 +18,8 @@ from websockets.frames import Opcode
 from tests.live.cable import reset
 from tests.live.network import FarNetwork
 from tests.live.people import Chatter
-from tests.live.servers import Server, until
+from tests.live.servers import Server, until, worker_of
 from tests.live.stages import LITTLE, NAME, ROOM, STAGES
-from tests.live.test_worker import worker_of
 from tests.live.wires import Faulty, Wire, faulty_server, upgrade
 from tests.web.websocket.peers import farewell, masked
 

@@ -14,16 +14,9 @@ import pytest
 from tests.live.certificates import certificate
 from tests.live.crowd import crowded
 from tests.live.people import Person, Place
-from tests.live.servers import LISTENING, SERVING, TOP, Server, gunicorn, running, until
+from tests.live.servers import LISTENING, SERVING, TOP, Server, gunicorn, running, until, worker_of
 
 RETRY = re.compile(r"retry=(\d+\.\d{3})")
-
-
-def worker_of(server: Server) -> int:
-    """The process id of the only worker."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    assert len(children) == 1, children
-    return int(children[0])
 
 
 def test_parked_sockets_use_up_no_worker_connections(tmp_path: Path) -> None:

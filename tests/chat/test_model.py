@@ -7,6 +7,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 import gevent
 from hypothesis import Phase, settings
@@ -25,7 +26,6 @@ from chat.errors import (
     DuplicatedChannel,
     IdleChannel,
     InvalidChannel,
-    ServerClosed,
     UserAlreadyConnected,
     UserNotHere,
 )
@@ -59,12 +59,37 @@ IDLE = REMEMBERED  # seconds; a channel that is unloaded sooner forgets the ids 
 USERS = st.sampled_from(["ada", "bob", "cy"])
 CHANNELS = st.sampled_from(["lobby", "attic"])
 IDS = st.sampled_from([None, None, "i1", "i2", "i3"])
+ADDRESSEES = st.sampled_from([None, None, "ada", "bob", "cy"])
 WHICH = st.integers(0, 9)
-TEXTS = st.sampled_from(["", "", "", "bad", "raise", "cancel", "yield", "speak", "kick", "close"])
-GREETINGS = st.sampled_from(["", "raise", "yield", "speak", "kick", "close"])
+TEXTS = st.sampled_from([*[""] * 8, "bad", "raise", "cancel", "yield", "speak", "kick", "close"])
+GREETINGS = st.sampled_from(["", "", "", "raise", "yield", "speak", "kick", "close"])
 PARTINGS = st.sampled_from(["", "raise", "yield", "speak"])
 
+# What lets rules be tried only where they do something, and not end everything before it has begun.
+SOMEBODY_IS_THERE = lambda self: self.pick_direct(0) is not None  # noqa: E731
+A_NAME_IS_RESERVED = lambda self: self.pick_reserved(0) is not None  # noqa: E731
+MUCH_WAS_SAID = lambda self: self.said > 20 * (self.endings + 1)  # noqa: E731
+
 EXPECTED_FAULTS = ("encode failed", "on_connect failed", "on_disconnect failed", BrokerUnavailable.text)
+
+
+class WayIn(NamedTuple):
+    """How somebody connects; `back` is how many events before the end they stopped, -1 for one beyond."""
+
+    back: int | None = None
+    limit: int = 1000
+    waits: bool = False
+    outside: bool = False
+    """With a transport that blocks."""
+
+
+WAYS_IN = st.builds(
+    WayIn,
+    st.sampled_from([None, -1, 0, 1, 3, 6, 20]),
+    st.sampled_from([4, 1000]),
+    st.booleans(),
+    st.sampled_from([False, False, False, True]),
+)
 
 
 class Faults(logging.Handler):
@@ -124,11 +149,13 @@ class Channels(RuleBasedStateMachine):
         hooks=st.booleans(),
         inbox=st.sampled_from([1, 4, 1024]),
         recent=st.sampled_from([1, 4, 1000]),
+        eager=st.booleans(),
     )
-    def begin(self, lasting: bool, policy: str, hooks: bool, inbox: int, recent: int) -> None:
+    def begin(self, lasting: bool, policy: str, hooks: bool, inbox: int, recent: int, eager: bool) -> None:
         gc.freeze()  # so that looking for greenlets is quick
         self.clock = TurnedClock()
         self.archive = RecordedArchive(self.clock)
+        self.eager = eager
         self.lasting = lasting
         self.policy = policy
         self.recent = recent
@@ -150,8 +177,11 @@ class Channels(RuleBasedStateMachine):
         self.pending: list[Saying] = []
         self.ended_at: dict[Seat, int] = {}
         self.said = 0
+        self.endings = 0
         self.faulty = False
         self.start()
+        for user in ("ada", "bob"):
+            self.enter("lobby", user, WayIn())
 
     def start(self) -> None:
         self.presence = MemoryPresence()
@@ -166,11 +196,18 @@ class Channels(RuleBasedStateMachine):
 
     def call(self, work: Callable[[], None]) -> None:
         self.calls.append(gevent.spawn(work))
+        if self.eager:
+            gevent.idle()
 
     def on_channel(self, name: str, work: Callable[[ChatChannel], None]) -> None:
+        """Do it to the channel of that name, which is made if there is none."""
+
         def do() -> None:
-            with suppress(InvalidChannel, IdleChannel, ChannelClosed):
-                channel = self.server.get_channel(name)
+            with suppress(ChannelClosed, DuplicatedChannel, IdleChannel, InvalidChannel):
+                try:
+                    channel = self.server.get_channel(name)
+                except (IdleChannel, InvalidChannel):
+                    channel = self.server.create_channel(name)
                 self.room_of(channel)
                 work(channel)
 
@@ -204,16 +241,10 @@ class Channels(RuleBasedStateMachine):
 
     # Channels
 
-    @rule(name=CHANNELS)
-    def create(self, name: str) -> None:
-        def create() -> None:
-            with suppress(DuplicatedChannel, ServerClosed):
-                self.room_of(self.server.create_channel(name))
-
-        self.call(create)
-
+    @precondition(MUCH_WAS_SAID)
     @rule(name=CHANNELS)
     def close(self, name: str) -> None:
+        self.endings += 1
         self.on_channel(name, self.end)
 
     def end(self, channel: ChatChannel) -> None:
@@ -259,19 +290,18 @@ class Channels(RuleBasedStateMachine):
             must_end([seat], SERVER_CLOSED.code)
         return seat
 
-    @rule(which=WHICH, back=st.integers(-1, 6), limit=st.sampled_from([2, 1000]), wait=st.booleans(), outside=st.booleans())
-    def join(self, which: int, back: int, limit: int, wait: bool, outside: bool) -> None:
-        """With what was reserved; `back` is how many events before the end it stopped, -1 for one beyond."""
+    @precondition(A_NAME_IS_RESERVED)
+    @rule(which=WHICH, way=WAYS_IN)
+    def join(self, which: int, way: WayIn) -> None:
+        """With what was reserved."""
         if (seat := self.pick_reserved(which)) is not None:
-            log = self.archive.log_of(seat.room)
-            resume = Resume(seat.room.epoch, max(0, len(log) - back), limit) if back < 6 else None
-            self.connect(seat, Outsider() if outside else self.new_conn(seat), resume, wait)
+            self.connect(seat, way)
 
-    @rule(name=CHANNELS, user=USERS)
-    def enter(self, name: str, user: str) -> None:
+    @rule(name=CHANNELS, user=USERS, way=WAYS_IN)
+    def enter(self, name: str, user: str, way: WayIn) -> None:
         def enter(channel: ChatChannel) -> None:
             if (seat := self.take_seat(channel, user)) is not None:
-                self.connect(seat, self.new_conn(seat), None, wait=False)
+                self.connect(seat, way)
 
         self.on_channel(name, enter)
 
@@ -281,22 +311,27 @@ class Channels(RuleBasedStateMachine):
         conn.on_end = lambda: self.ended_at.setdefault(seat, len(self.archive.log_of(seat.room)))
         return conn
 
-    def connect(self, seat: Seat, conn: ModelConn | Outsider, resume: Resume | None, wait: bool) -> None:
-        seat.conn, seat.resume, seat.joined_in_fault = conn, resume, self.faulty
-        direct = conn if isinstance(conn, ModelConn) else as_direct(conn, self.conf.write_buf)
+    def connect(self, seat: Seat, way: WayIn) -> None:
+        if way.back is not None:
+            last = len(self.archive.log_of(seat.room))
+            seat.resume = Resume(seat.room.epoch, max(0, last - way.back), way.limit)
+        seat.conn = conn = Outsider() if way.outside else self.new_conn(seat)
+        seat.joined_in_fault = self.faulty
+        direct = as_direct(conn, self.conf.write_buf)
 
         def join() -> None:
             try:
-                seat.member.join(direct, wait=wait, resume=resume)
+                seat.member.join(direct, wait=way.waits, resume=seat.resume)
             except (ChannelClosed, IdleChannel):
                 assert seat.ends
                 assert isinstance(conn, Outsider) or conn.closing in (None, GONE), "it is the caller's to close"
 
-        if wait:
+        if way.waits:
             self.call(join)
         else:
             join()
 
+    @precondition(A_NAME_IS_RESERVED)
     @rule(which=WHICH)
     def cancel(self, which: int) -> None:
         if (seat := self.pick_reserved(which)) is not None:
@@ -321,6 +356,7 @@ class Channels(RuleBasedStateMachine):
 
     # What connections do
 
+    @precondition(SOMEBODY_IS_THERE)
     @rule(which=WHICH)
     def hang_up(self, which: int) -> None:
         if (seat := self.pick(which, State.LIVE, State.JOINING)) is not None:
@@ -331,30 +367,36 @@ class Channels(RuleBasedStateMachine):
                 seat.frail.add(GONE.code)
                 seat.conn.fail(ConnectionResetError())
 
+    @precondition(SOMEBODY_IS_THERE)
     @rule(which=WHICH, writes=st.integers(0, 3))
     def break_soon(self, which: int, writes: int) -> None:
         if (seat := self.pick(which, State.LIVE, State.JOINING)) is not None:
             seat.conn.fuse = writes
             seat.frail.add(GONE.code)
 
-    @rule(which=WHICH)
-    def read_no_more(self, which: int) -> None:
-        if (found := self.pick_direct(which)) is not None:
-            found[0].frail.add(SLOW.code)
-            found[1].stall()
-
-    @rule(which=WHICH)
-    def read_again(self, which: int) -> None:
-        if (found := self.pick_direct(which)) is not None:
-            found[1].catch_up()
+    @precondition(SOMEBODY_IS_THERE)
+    @rule(which=WHICH, reads=st.booleans())
+    def read(self, which: int, reads: bool) -> None:
+        """Or read no more."""
+        if (found := self.pick_direct(which)) is None:
+            return
+        seat, conn = found
+        if reads:
+            conn.catch_up()
+        else:
+            seat.frail.add(SLOW.code)
+            conn.stall()
 
     # What is said
 
-    @rule(which=WHICH, what=TEXTS, id=IDS, to=st.none() | USERS)
-    def say(self, which: int, what: str, id: str | None, to: str | None) -> None:
+    @precondition(SOMEBODY_IS_THERE)
+    @rule(which=WHICH, sayings=st.lists(st.tuples(TEXTS, IDS, ADDRESSEES), min_size=1, max_size=6))
+    def say(self, which: int, sayings: list[tuple[str, str | None, str | None]]) -> None:
         if (found := self.pick_direct(which)) is not None:
-            found[1].say(self.text(what), id=id, to=to)
+            for what, id, to in sayings:
+                found[1].say(self.text(what), id=id, to=to)
 
+    @precondition(SOMEBODY_IS_THERE)
     @rule(which=WHICH, count=st.integers(2, 70))
     def flood(self, which: int, count: int) -> None:
         if (found := self.pick_direct(which)) is not None:
@@ -402,13 +444,13 @@ class Channels(RuleBasedStateMachine):
 
     # The log, and time for others
 
-    @rule()
-    def log_hangs(self) -> None:
-        self.archive.gate.clear()
-
-    @rule()
-    def log_goes_on(self) -> None:
-        self.archive.gate.set()
+    @rule(hangs=st.booleans())
+    def log_hangs(self, hangs: bool) -> None:
+        """Or goes on."""
+        if hangs:
+            self.archive.gate.clear()
+        else:
+            self.archive.gate.set()
 
     @rule()
     def log_refuses(self) -> None:
@@ -495,10 +537,13 @@ class Channels(RuleBasedStateMachine):
         channels = sum(not room.channel.is_closed for room in self.rooms.values())
         return 2 * channels + 2 * sum(seat.is_live and isinstance(seat.conn, Outsider) for seat in self.seats())
 
+    @precondition(MUCH_WAS_SAID)
     @rule()
     def restart(self) -> None:
         """The server is closed, and another one goes on."""
+        self.endings += 1
         self.stop()
+        self.archive.forgotten += REMEMBERED
         self.start()
 
     def stop(self) -> None:
@@ -530,5 +575,5 @@ class Channels(RuleBasedStateMachine):
 def test_whatever_happens_nothing_is_lost_and_nothing_left_behind() -> None:
     run_state_machine_as_test(
         Channels,
-        settings=settings(max_examples=3 * settings().max_examples, stateful_step_count=40, phases=PHASES),
+        settings=settings(max_examples=4 * settings().max_examples, stateful_step_count=50, phases=PHASES),
     )

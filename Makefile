@@ -1,5 +1,6 @@
 # make run     serve on http://127.0.0.1:8000
 # make test    everything that tests
+# make fuzz    the inbound wire, a minute; SECONDS=600: longer
 # make lint    ruff and mypy
 # make audit   known vulnerabilities in what is installed; fails too where it cannot ask
 # make conformance    Autobahn's WebSocket cases, four minutes
@@ -11,13 +12,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint audit conformance bench soak screenshots programs bench-programs clean
+.PHONY: run test fuzz lint audit conformance bench soak screenshots programs bench-programs clean
 
 run: $(VENV)/run
 	$(BIN)/gunicorn wsgi:app
 
 test: $(VENV)/dev programs node_modules/.package-lock.json
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+fuzz: $(VENV)/dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-fuzz.txt
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check

@@ -1,6 +1,8 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chat.event import Ack, Joined, Left, Message, Presence, Refusal, User, Welcome, Whisper
 from chat.format import LINES, plain_line, plain_text
@@ -116,3 +118,11 @@ def test_an_empty_batch_is_no_bytes():
 def test_a_probe_is_one_empty_text_wherever_it_stands():
     assert LINES.split(LINES.probe) == [""]
     assert LINES.split(LINES.join(["a"]) + LINES.probe + LINES.join(["b"])) == ["a", "", "b"]
+
+
+@given(st.lists(st.sampled_from(["\n", "\r", "\u2028", "\x85", "\x0b", "2026-01-02 - 15:04:05 (+0000) > eve: ", "a", " "])))
+def test_no_text_makes_a_line_of_its_own(parts: list[str]) -> None:
+    first, *others = plain_line(DATE, "ann", "".join(parts)).splitlines()
+
+    assert first.startswith(STAMP + "ann: ")
+    assert all(line.startswith("    ") for line in others)

@@ -1,6 +1,8 @@
 import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chat.errors import BadText, InvalidChannel, InvalidUser, MessageTooBig
 from chat.names import FORBIDDEN, check_channel_name, check_display_name, check_text, check_username
@@ -190,3 +192,16 @@ def test_a_limit_of_one_byte_holds():
     for text in ("ab", "é"):
         with pytest.raises(MessageTooBig):
             check_text(text, 1)
+
+
+@given(st.text(max_size=80))
+def test_a_name_that_is_allowed_is_allowed_again_as_it_is(raw: str) -> None:
+    try:
+        name = check_username(raw)
+    except InvalidUser:
+        return
+
+    assert check_username(name) == name
+    assert name == unicodedata.normalize("NFC", raw)
+    assert 0 < len(name) <= 64
+    assert not {unicodedata.category(char) for char in name} & FORBIDDEN

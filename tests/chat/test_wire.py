@@ -1,7 +1,9 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chat.errors import BadRequest
 from chat.event import Ack, Joined, Left, Message, Presence, Refusal, User, Welcome, Whisper
@@ -226,3 +228,22 @@ def test_a_refusal_without_a_channel_names_none():
 
 def test_texts_go_out_in_utf_8():
     assert "🦊 é".encode() in Dialect("lobby", LIMITS, 25.0).encode(Message("ada", "🦊 é", DATE))
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+DATES = st.datetimes(timezones=st.just(UTC))
+
+
+@given(TEXTS, TEXTS.filter(bool), TEXTS | st.none())
+def test_what_is_asked_is_understood_as_it_was_meant(text: str, channel: str, to: str | None) -> None:
+    frame = json.dumps({"type": "publish", "text": text, "channel": channel, "to": to, "id": "1"})
+
+    assert decode(frame) == Publish(text, channel, "1", to)
+
+
+@given(TEXTS, TEXTS, DATES, st.integers(1, 1 << 53))
+def test_what_is_said_is_told_as_it_was_said(sender: str, text: str, date: datetime, offset: int) -> None:
+    told = json.loads(Dialect("lobby", Limits(4096, 10.0), 25.0).encode(Message(sender, text, date, "1", offset)))
+
+    assert (told["from"], told["text"], told["offset"]) == (sender, text, offset)
+    assert abs(datetime.fromisoformat(told["date"]) - date) < timedelta(milliseconds=1)

@@ -3,7 +3,10 @@
 from io import BufferedReader, BytesIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.fuzz.head import check_head
 from web.websocket.head import BadRequest, Head, read_head
 from web.websocket.limits import HttpLimits
 
@@ -148,3 +151,21 @@ def test_so_many_headers_are_taken_and_no_more():
 def test_hanging_up_in_the_middle_is_no_bad_request(data):
     with pytest.raises(EOFError):
         read(data)
+
+
+WORDS = st.sampled_from(
+    ["GET", "/ws?token=T", "HTTP/1.1", "Host", "X-Y", "Content-Length", "chunked", ": ", ":", " ", "\r\n", "\n", "\xe9"]
+)
+LINES = st.sampled_from(["Host: h", "X: y", "Upgrade: websocket", "Content-Length: 1", "Cookie: a=b", "X: \xe9"])
+
+
+@given(st.lists(LINES, max_size=14), st.sampled_from(["\r\n", "\n"]), st.lists(WORDS, max_size=5), st.integers(0, 255))
+def test_wherever_a_head_is_cut_it_is_the_same(lines: list[str], end: str, rest: list[str], seed: int) -> None:
+    head = end.join(["GET /ws?token=T HTTP/1.1", *lines, "", ""])
+
+    check_head((head + "".join(rest)).encode("latin-1"), seed)
+
+
+@given(st.lists(WORDS, max_size=20), st.integers(0, 255))
+def test_wherever_nonsense_is_cut_it_is_refused_alike(words: list[str], seed: int) -> None:
+    check_head("".join(words).encode("latin-1"), seed)

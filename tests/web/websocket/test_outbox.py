@@ -1,6 +1,8 @@
 """What waits for a slow peer."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from web.websocket.outbox import Outbox
 
@@ -53,3 +55,17 @@ def test_nothing_is_copied():
     assert isinstance(rest, memoryview)
     assert rest.obj is data
     assert outbox.size == 990
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), max_size=100), st.lists(st.integers(1, 400)), st.booleans())
+def test_what_goes_in_comes_out(parts: list[bytes], steps: list[int], in_pieces: bool) -> None:
+    outbox = filled(*parts)
+    seen = b""
+
+    for step in [*steps, *[400] * 100]:
+        if outbox.size:
+            data = bytes(outbox.piece(step)) if in_pieces else b"".join(outbox.vectors())[:step]
+            seen += data
+            outbox.sent(len(data))
+
+    assert (seen, outbox.size) == (b"".join(parts), 0)

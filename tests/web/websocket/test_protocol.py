@@ -5,10 +5,13 @@ import tracemalloc
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, Frame, Opcode
 
 from chat.closing import Closing
+from tests.fuzz.frames import MAX_FRAGMENTS, check_frames
 from tests.web.fakes import PING, TEXT, client_frame, deflated
 from tests.web.websocket.peers import farewell, masked, text
 from web.websocket.protocol import MessageProtocol, cut_reason, ping_frame, text_frame
@@ -389,3 +392,20 @@ def test_an_ended_protocol_is_freed_without_the_collector():
     del protocol
 
     assert Watched.gone
+
+
+MESSAGES = st.text(max_size=70)  # characters; at most 280 bytes
+
+
+@given(st.lists(st.tuples(MESSAGES, st.integers(1, MAX_FRAGMENTS)), max_size=5), st.integers(0, 255), st.booleans())
+def test_wherever_frames_are_cut_they_are_the_same_messages(said: list[tuple[str, int]], seed: int, deflates: bool) -> None:
+    data = b""
+    for message, count in said:
+        payload = message.encode()
+        size = len(payload) // count + 1
+        data += fragments(Opcode.TEXT, *[payload[at : at + size] for at in range(0, count * size, size)])
+
+    outcome = check_frames(data, seed, deflates=deflates)
+
+    assert outcome.messages == [message for message, _ in said]
+    assert (outcome.controls, outcome.replies, outcome.ending) == (0, b"", None)

@@ -1,6 +1,8 @@
 """How much of something is allowed in how much time."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from web.websocket.rate import Rate
 
@@ -88,3 +90,25 @@ def test_a_rate_of_zero_is_no_limit(until: float) -> None:
 
 def test_a_burst_that_is_no_whole_number_is_cut() -> None:
     assert spent(Rate.per_second(1.5, 4.5), 0.0, 7.0)[0] == 4
+
+
+@given(
+    st.sampled_from([0.1, 1.0, 3.0, 10.0]),
+    st.integers(1, 60),
+    st.lists(st.tuples(st.floats(0, 5), st.integers(1, 5)), max_size=100),
+)
+def test_in_no_span_of_time_more_passes_than_the_burst_and_the_rate(
+    per_second: float, burst: int, asked: list[tuple[float, int]]
+) -> None:
+    rate = Rate.per_second(per_second, burst)
+    now, until, passed = 0.0, 0.0, list[tuple[float, int]]()
+
+    for wait, count in asked:
+        now += wait
+        if (after := rate.spend(until, now, count)) is not None:
+            until = after
+            passed.append((now, count))
+
+    for start, (begun, _) in enumerate(passed):
+        span = now - begun
+        assert sum(count for _, count in passed[start:]) <= burst + span * per_second + 0.01

@@ -4,22 +4,26 @@ Only the truth about membership is predicted.  What a channel said is not: its l
 that.
 """
 
+import logging
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
-from chat import ChatChannel
-from chat.closing import CHANNEL_CLOSED, GONE, Closing
+import gevent
+
+from chat import ChatChannel, RestrictedChatChannel
+from chat.closing import Closing
 from chat.conn import OnGone, OnMessage
-from chat.errors import BadText, BrokerUnavailable, HookFailed, UserNotHere
-from chat.event import Ack, Event, Joined, Left, Message, Refusal, Welcome, Whisper
+from chat.errors import BrokerUnavailable
+from chat.event import Event, Message
 from chat.member import Member, Resume, State
 from chat.testing import TurnedClock
 from chat.wire import Request
 from tests.chat.fakes import DirectFake, EventFormat, GatedArchive, ThreeMethods
 
+EXPECTED_FAULTS = ("encode failed", "on_connect failed", "on_disconnect failed", BrokerUnavailable.text)
 REMEMBERED = 300.0  # seconds in which an id is known again
 ACTIVE = (State.RESERVED, State.JOINING, State.LIVE)
 
@@ -212,132 +216,54 @@ class Outsider(ThreeMethods):
         super().send_str(msg)
 
 
-# What must be so once everything has settled
+class Machine(Protocol):
+    """What hooks make the state machine do."""
+
+    def speak(self, channel: ChatChannel | RestrictedChatChannel) -> None: ...
+    def kick(self, channel: ChatChannel, user: str) -> None: ...
+    def end(self, channel: ChatChannel) -> None: ...
 
 
-def check_log(archive: RecordedArchive, room: Room) -> None:
-    """Everything accepted is in the log once, nothing refused is, each member's in the order it was said."""
-    entries = archive.logs.get((room.name, room.epoch), [])
-    logged = Counter(number for _, event in entries for number in numbers(event.text))
-    assert all(count == 1 for count in logged.values()), logged
-    last: dict[tuple[str, str], float] = {}
-    for when, event in entries:
-        if event.id:
-            before = last.get((event.sender, event.id))
-            assert before is None or when - before >= REMEMBERED, f"{event.id} of {event.sender} is logged twice"
-            last[event.sender, event.id] = when
-    for saying in room.sayings.values():
-        if saying.to is not None:
-            assert saying.number not in logged
-        elif saying.fate is Fate.UNHEARD:
-            assert saying.number not in logged, saying
-        elif saying.fate is Fate.HEARD:
-            assert saying.number in logged or (saying.sender, saying.id) in last, saying
-    for seat in room.seats:
-        own = {saying.number for saying in seat.asked}
-        order = [number for _, event in entries for number in numbers(event.text) if number in own]
-        assert order == sorted(order)
+class Faults(logging.Handler):
+    """What the server reports."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.unexpected: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if not any(expected in said for expected in EXPECTED_FAULTS):
+            self.unexpected.append(f"{said}: {record.exc_info}")
 
 
-def check_heard(archive: RecordedArchive, seat: Seat) -> None:
-    """The member heard one contiguous run of the log, from where it was told to the end, or to its own."""
-    log = archive.log_of(seat.room)
-    if isinstance(seat.conn, Outsider):
-        _check_lines(log, seat, seat.conn)
-        return
-    if seat.conn is None or not (events := seat.conn.sent):
-        return
-    welcome = events[0]
-    assert isinstance(welcome, Welcome)
-    assert not any(isinstance(event, Welcome) for event in events[1:])
-    start = _start(seat, welcome)
-    heard = [event for event in events if isinstance(event, Message)]
-    assert heard == log[start : start + len(heard)], "a gap, a duplicate, or another order"
-    whispers = [event for event in events if isinstance(event, Whisper)]
-    assert all(seat.username in (event.sender, event.to) for event in whispers)
-    assert max(Counter(number for event in whispers for number in numbers(event.text)).values(), default=1) == 1
-    _check_acks(log, seat, events)
-    if seat.member.state is State.LIVE or seat.ends == {CHANNEL_CLOSED.code}:
-        assert start + len(heard) == len(log), "something was not heard by a member that stayed to the end"
-    if seat.member.state is State.LIVE:
-        _check_answers(seat, events)
-        _check_people(seat, welcome, events)
-        for saying in seat.room.sayings.values():
-            if seat in saying.ears and saying.fate is Fate.HEARD:
-                assert saying.number in [number for event in whispers for number in numbers(event.text)]
+class Controller:
+    """Does in its hooks what texts, and the machine, tell it."""
 
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.greeting = ""
+        self.parting = ""
 
-def _check_lines(log: Sequence[Message], seat: Seat, conn: Outsider) -> None:
-    logged = [number for event in log for number in numbers(event.text)]
-    heard = [number for text in conn.sent for number in numbers(text) if number in logged]
-    if heard:
-        start = logged.index(heard[0])
-        assert heard == logged[start : start + len(heard)]
-        assert seat.member.state is not State.LIVE or start + len(heard) == len(logged)
+    def encode(self, channel: ChatChannel, date: object, msg: str, sender: str, to: str) -> str:
+        if numbers(msg):
+            self._act(msg.split()[0], channel, sender)
+        return "" if msg.startswith("cancel") else f"<{msg}>"
 
+    def on_connect(self, channel: ChatChannel, username: str) -> None:
+        self._act(self.greeting, channel, username)
 
-def _start(seat: Seat, welcome: Welcome) -> int:
-    """The offset behind which it hears; `recovered` is held against the truth."""
-    resume = seat.resume
-    assert welcome.epoch == seat.room.epoch
-    can_be = resume is not None and resume.epoch == welcome.epoch and 0 <= welcome.offset - resume.offset <= resume.limit
-    assert welcome.recovered == can_be or (can_be and seat.joined_in_fault)
-    return resume.offset if resume is not None and welcome.recovered else welcome.offset
+    def on_disconnect(self, channel: RestrictedChatChannel, username: str) -> None:
+        self._act(self.parting, channel, username)
 
-
-def _check_acks(log: Sequence[Message], seat: Seat, events: Sequence[Event]) -> None:
-    """Every ack's offset holds that message."""
-    for event in events:
-        if isinstance(event, Ack) and event.offset is not None:
-            found = log[event.offset - 1]
-            assert (found.sender, found.id) == (seat.username, event.id)
-
-
-def _check_answers(seat: Seat, events: Sequence[Event]) -> None:
-    """Every request with an id has one answer, and the right one."""
-    asked = Counter(saying.id for saying in seat.asked if saying.id is not None)
-    answers = [event for event in events if isinstance(event, Ack | Refusal) and event.id]
-    assert Counter(event.id for event in answers) == asked
-    allowed = {error.code for error in (BadText, BrokerUnavailable, HookFailed, UserNotHere)}
-    assert {event.code for event in answers if isinstance(event, Refusal)} <= allowed
-    for saying in seat.asked:
-        if saying.id is not None and asked[saying.id] == 1 and saying.to is None:
-            (answer,) = [event for event in answers if event.id == saying.id]
-            offset = answer.offset if isinstance(answer, Ack) else None
-            if saying.fate is Fate.HEARD:
-                assert offset is not None
-            elif saying.fate is Fate.UNHEARD:
-                assert offset is None
-
-
-def _check_people(seat: Seat, welcome: Welcome, events: Sequence[Event]) -> None:
-    """Who follows joins and leaves knows who is here."""
-    here = {user.username for user in welcome.users}
-    for event in events:
-        if isinstance(event, Joined):
-            here.add(event.user.username)
-        elif isinstance(event, Left):
-            here.discard(event.username)
-    assert here == {other.username for other in seat.room.seats if other.member.state is State.LIVE}
-
-
-def check_end(seat: Seat) -> None:
-    """It has ended if it had to, by the right code, and heard nothing that was said after."""
-    conn = seat.conn
-    if isinstance(conn, ModelConn) and conn.closing is not None and conn.closing.code in seat.frail:
-        seat.ends.add(conn.closing.code)
-    elif isinstance(conn, Outsider) and conn.closed.is_set() and GONE.code in seat.frail:
-        seat.ends.add(GONE.code)
-    if not seat.ends:
-        assert seat.member.state in (State.RESERVED, State.LIVE), f"{seat.username} was lost"
-        assert conn is None or (conn.closing is None if isinstance(conn, ModelConn) else not conn.closed.is_set())
-    else:
-        assert seat.member.state is State.GONE, f"{seat.username} is a ghost"
-        if isinstance(conn, ModelConn) and conn.closing is not None:
-            assert conn.closing.code in seat.ends
-
-
-def check_late(seat: Seat, offset: int) -> None:
-    """Of what came after its end, nothing was said after it; `offset` is what had been said then."""
-    assert isinstance(seat.conn, ModelConn)
-    assert all(event.offset <= offset for event in seat.conn.belated if isinstance(event, Message))
+    def _act(self, what: str, channel: ChatChannel | RestrictedChatChannel, username: str) -> None:
+        if what == "raise":
+            raise ValueError(username)
+        if what == "yield":
+            gevent.sleep(0)
+        elif what == "speak":
+            self.machine.speak(channel)
+        elif isinstance(channel, ChatChannel) and what == "kick":
+            self.machine.kick(channel, username or "ada")
+        elif isinstance(channel, ChatChannel) and what == "close":
+            self.machine.end(channel)

@@ -38,20 +38,19 @@ from chat.wire import Publish
 from tests.chat.fakes import LastingRegistry
 from tests.chat.model import (
     REMEMBERED,
+    Controller,
     Fate,
+    Faults,
     ModelConn,
     Outsider,
     RecordedArchive,
     Room,
     Saying,
     Seat,
-    check_end,
-    check_heard,
-    check_late,
-    check_log,
     must_end,
     numbers,
 )
+from tests.chat.verdicts import check_end, check_heard, check_late, check_log
 
 PHASES = (Phase.generate, Phase.shrink)  # what explains a fault traces each line, and takes minutes
 IDLE = REMEMBERED  # seconds; a channel that is unloaded sooner forgets the ids it should know again
@@ -69,8 +68,6 @@ PARTINGS = st.sampled_from(["", "raise", "yield", "speak"])
 SOMEBODY_IS_THERE = lambda self: self.pick_direct(0) is not None  # noqa: E731
 A_NAME_IS_RESERVED = lambda self: self.pick_reserved(0) is not None  # noqa: E731
 MUCH_WAS_SAID = lambda self: self.said > 20 * (self.endings + 1)  # noqa: E731
-
-EXPECTED_FAULTS = ("encode failed", "on_connect failed", "on_disconnect failed", BrokerUnavailable.text)
 
 
 class WayIn(NamedTuple):
@@ -90,51 +87,6 @@ WAYS_IN = st.builds(
     st.booleans(),
     st.sampled_from([False, False, False, True]),
 )
-
-
-class Faults(logging.Handler):
-    """What the server reports."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.unexpected: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        said = record.getMessage()
-        if not any(expected in said for expected in EXPECTED_FAULTS):
-            self.unexpected.append(f"{said}: {record.exc_info}")
-
-
-class Controller:
-    """Does in its hooks what texts, and the machine, tell it."""
-
-    def __init__(self, machine: "Channels") -> None:
-        self.machine = machine
-        self.greeting = ""
-        self.parting = ""
-
-    def encode(self, channel: ChatChannel, date: object, msg: str, sender: str, to: str) -> str:
-        if numbers(msg):
-            self._act(msg.split()[0], channel, sender)
-        return "" if msg.startswith("cancel") else f"<{msg}>"
-
-    def on_connect(self, channel: ChatChannel, username: str) -> None:
-        self._act(self.greeting, channel, username)
-
-    def on_disconnect(self, channel: RestrictedChatChannel, username: str) -> None:
-        self._act(self.parting, channel, username)
-
-    def _act(self, what: str, channel: ChatChannel | RestrictedChatChannel, username: str) -> None:
-        if what == "raise":
-            raise ValueError(username)
-        if what == "yield":
-            gevent.sleep(0)
-        elif what == "speak":
-            self.machine.speak(channel)
-        elif isinstance(channel, ChatChannel) and what == "kick":
-            self.machine.kick(channel, username or "ada")
-        elif isinstance(channel, ChatChannel) and what == "close":
-            self.machine.end(channel)
 
 
 class Channels(RuleBasedStateMachine):

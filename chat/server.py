@@ -160,10 +160,9 @@ class ChatServer:
         with self._loading:
             endings = {channel: channel.stop(closing) for channel in {*self._channels.values(), *self._closing}}
             gevent.wait(list(endings.values()), timeout=patience)
-            for channel, done in endings.items():
-                offset = channel.held_at
-                if not done.is_set() and offset is not None and self._registry.lasting and channel not in self._closing:
-                    self._put_back(channel.name, offset)
+            if self._registry.lasting:
+                held = [channel for channel, done in endings.items() if not done.is_set() and channel not in self._closing]
+                gevent.joinall([gevent.spawn(self._put_back_held, channel) for channel in held])
 
     # In two steps, for whoever has to answer before there is a connection
 
@@ -228,11 +227,14 @@ class ChatServer:
             self._registry.close(channel.name, idle=True)
         del self._channels[channel.name]
 
-    def _put_back(self, name: str, offset: int) -> None:
+    def _put_back_held(self, channel: ChatChannel) -> None:
+        offset = channel.held_at
+        if offset is None:
+            return
         try:
-            self._registry.put_back(name, offset)
+            self._registry.put_back(channel.name, offset)
         except ChatError as exc:
-            self._log.error("channel %r: how far it has come cannot be written down: %s", name, exc)
+            self._log.error("channel %r: how far it has come cannot be written down: %s", channel.name, exc)
 
     def _sweep_tokens(self) -> None:
         """A timer calls this in the hub."""

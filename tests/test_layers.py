@@ -20,6 +20,7 @@ LAYERS = """
     chat.executor
     chat.database chat.schema chat.inbox chat.crowd chat.restricted chat.hooks
     chat.tokens.base chat.presence.base chat.registry.base chat.archive.base
+    chat.registry.offsets
     chat.tokens.memory chat.presence.memory chat.registry.memory chat.registry.sql chat.archive.memory
     chat.tokens chat.presence chat.registry chat.archive
     chat.broker.base

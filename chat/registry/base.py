@@ -48,7 +48,11 @@ class Registry(ABC):
 
     @abstractmethod
     def put_back(self, name: str, offset: int) -> None:
-        """Give a taken channel back with the offset of its last event.  Blocks; unknown names are ignored."""
+        """Give a taken channel back with the offset of its last event.  Blocks; unknown names are ignored.
+
+        A server that ends puts thousands back at once, each from a greenlet of its own: they may share a transaction, and
+        its failure.
+        """
 
     @abstractmethod
     def close(self, name: str, *, idle: bool = False) -> None:

@@ -4,18 +4,19 @@ What is asked about one channel is done in the order of asking: a pool of connec
 who is closing it, and so load what is about to end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from gevent.event import Event
-from sqlalchemy import BigInteger, DateTime, Index, Update, delete, select, update
+from sqlalchemy import BigInteger, DateTime, Index, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from chat.database import Base, Database
 from chat.errors import DuplicatedChannel, InvalidChannel
 from chat.registry.base import ChannelRecord, Registry, new_epoch
+from chat.registry.offsets import Offsets
 
 
 class ChannelRow(Base):
@@ -38,14 +39,22 @@ Index("chat_channels_name", ChannelRow.name)
 Index("chat_channels_open", ChannelRow.name, unique=True, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
 
 
+PUT_BACK = (
+    update(ChannelRow)
+    .where(ChannelRow.name == bindparam("channel"), IS_OPEN)
+    .values(last_offset=bindparam("offset"), taken=False)
+)
+
+
 class SqlRegistry(Registry):
-    """Each call is one transaction."""
+    """Each call is one transaction, but for those that put back at the same time, which share one."""
 
     lasting = True
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._last: dict[str, Event] = {}  # by name: the end of what was asked last
+        self._offsets = Offsets(self._write)
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[None]:
@@ -83,16 +92,17 @@ class SqlRegistry(Registry):
         return record
 
     def put_back(self, name: str, offset: int) -> None:
-        change = update(ChannelRow).where(ChannelRow.name == name, IS_OPEN).values(last_offset=offset, taken=False)
-        self._change(name, change)
+        with self._turn(name):
+            self._offsets.put(name, offset)
+
+    def _write(self, offsets: Mapping[str, int]) -> None:
+        rows = [{"channel": name, "offset": offset} for name, offset in offsets.items()]
+        self._database.run(lambda session: session.connection().execute(PUT_BACK, rows) and None)
 
     def close(self, name: str, *, idle: bool = False) -> None:
         del idle  # a lasting channel never ends because it is idle
         now = datetime.now(UTC)
         change = update(ChannelRow).where(ChannelRow.name == name, IS_OPEN).values(closed_at=now, taken=False)
-        self._change(name, change)
-
-    def _change(self, name: str, change: Update) -> None:
         with self._turn(name):
             self._database.run(lambda session: session.execute(change) and None)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import gevent
 import pytest
 from gevent.event import Event
+from sqlalchemy import insert, or_, select
 
 from chat import ChatServer, PipeConn
 from chat.broker import MemoryBroker
@@ -19,14 +20,15 @@ from chat.errors import (
 )
 from chat.event import Message, Welcome
 from chat.member import Resume
-from chat.registry import MemoryRegistry
-from chat.registry.sql import SqlRegistry
+from chat.registry import ChannelRecord, MemoryRegistry
+from chat.registry.sql import ChannelRow, SqlRegistry
 from chat.schema import CHAT
 from chat.tokens import Grant
 from tests.chat.fakes import DirectFake, EventFormat, GatedArchive
 from tests.chat.steps import enter, enter_directly, leave, wait_until
 
 IDLE = 300.0
+EPOCH = "0123456789abcdef"
 
 
 class TestProbes:
@@ -224,6 +226,47 @@ def lasting(start) -> ChatServer:
     return start()
 
 
+class Counted(Database):
+    """A database that counts."""
+
+    transactions = 0
+
+    def run(self, work):
+        self.transactions += 1
+        return super().run(work)
+
+
+class Taken(SqlRegistry):
+    """Everything in it is taken already, for to take thousands costs seconds."""
+
+    def take(self, name: str) -> ChannelRecord:
+        return ChannelRecord(name, EPOCH)
+
+
+@pytest.fixture
+def start_with_many(databases, start, path):
+    """Start a server that has so many channels, in each of which one thing was said."""
+
+    def start_it(count: int, *, controller: object = None) -> tuple[ChatServer, Counted]:
+        database = Counted(path, CHAT)
+        databases.append(database)
+        names = [f"room {number}" for number in range(count)]
+        rows = [{"name": name, "epoch": EPOCH} for name in names]
+        database.run(lambda session: session.execute(insert(ChannelRow), rows) and None)
+        server = start(registry=Taken(database), controller=controller)
+        for name in names:
+            server.get_channel(name).new_system_broadcast("one")
+        return server, database
+
+    return start_it
+
+
+def lost(database: Database) -> list[str]:
+    """The channels which a successor would find with another epoch, or offset, than they had."""
+    query = select(ChannelRow.name).where(or_(ChannelRow.taken, ChannelRow.last_offset != 1, ChannelRow.epoch != EPOCH))
+    return database.run(lambda session: list(session.scalars(query)))
+
+
 def unload(server: ChatServer, name: str, clock) -> None:
     channel = server.get_channel(name)
     clock.advance(IDLE)
@@ -378,6 +421,35 @@ class TestRestarts:
         first.close()
 
         assert start().get_channel("lobby").offset == 100
+
+    def test_of_thousands_of_channels_none_loses_its_epoch(self, start_with_many):
+        server, database = start_with_many(5000)
+        server.flush()
+        before = database.transactions
+
+        server.stop(SERVER_CLOSED, 4.0)
+
+        assert database.transactions - before < 20
+        assert lost(database) == []
+
+    def test_nor_does_one_of_many_whose_hooks_hang_at_the_end(self, start_with_many):
+        gate = Event()
+
+        class Hanging:
+            def on_disconnect(self, channel, username):
+                gate.wait()
+
+        server, database = start_with_many(100, controller=Hanging())
+        for name in server.channels():
+            enter_directly(server.get_channel(name), "ada")
+        server.flush()
+        before = database.transactions
+
+        server.stop(SERVER_CLOSED, 0.05)
+
+        assert database.transactions - before < 5
+        assert lost(database) == []
+        gate.set()
 
     def test_a_hook_that_hangs_at_the_end_costs_no_epoch(self, start):
         gate = Event()

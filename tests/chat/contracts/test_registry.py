@@ -6,7 +6,7 @@ from gevent.event import Event
 from sqlalchemy import text
 
 from chat.database import Database
-from chat.errors import DuplicatedChannel, IdleChannel, InvalidChannel
+from chat.errors import DatabaseUnavailable, DuplicatedChannel, IdleChannel, InvalidChannel
 from chat.registry import ChannelRecord, MemoryRegistry, Registry
 from chat.registry.sql import SqlRegistry
 from tests.chat.fakes import LastingRegistry
@@ -204,6 +204,20 @@ def test_a_swept_name_can_be_made_again(registry):
     registry.sweep(0.0)
 
     assert registry.create("lobby").offset == 0
+
+
+def test_of_many_that_are_put_back_at_once_each_goes_on_where_it_was(registry):
+    epochs = {f"room {number}": registry.create(f"room {number}").epoch for number in range(30)}
+    registry.close("room 7")
+
+    putting = [gevent.spawn(registry.put_back, name, offset) for offset, name in enumerate(epochs)]
+    gevent.joinall(putting, timeout=5, raise_error=True)
+
+    del epochs["room 7"]
+    for name, epoch in epochs.items():
+        assert registry.take(name) == ChannelRecord(name, epoch, int(name.removeprefix("room ")))
+    with pytest.raises(InvalidChannel):
+        registry.take("room 7")
 
 
 @pytest.mark.parametrize("name", ["x' OR '1'='1", "50% _off_", "漢字 🦊", "é" * 64, 'a\\b"c`d'])
@@ -432,6 +446,67 @@ class TestOrder:
         assert gated.asked == 2
         gated.go.set()
         gevent.joinall(both, timeout=5, raise_error=True)
+
+
+@pytest.mark.parametrize("backend", DATABASES, indirect=True)
+class TestPuttingBackAtOnce:
+    @pytest.fixture
+    def registry(self, gated) -> Registry:
+        return SqlRegistry(gated)
+
+    @pytest.fixture
+    def epochs(self, database) -> list[str]:
+        open_at_once = SqlRegistry(database)
+        return [open_at_once.create(f"room {number}").epoch for number in range(5)]
+
+    def test_what_waits_shares_a_transaction(self, registry, epochs, gated):
+        putting = [gevent.spawn(registry.put_back, f"room {number}", number) for number in range(5)]
+        gevent.idle()
+        gated.go.set()
+        gevent.joinall(putting, timeout=5, raise_error=True)
+
+        assert gated.asked == 2  # the first goes alone, for it need not wait
+        assert [registry.take(f"room {number}").epoch for number in range(5)] == epochs
+
+    def test_nobody_takes_what_is_being_put_back(self, registry, epochs, gated):
+        putting = [gevent.spawn(registry.put_back, f"room {number}", 7) for number in range(5)]
+        taking = gevent.spawn(registry.take, "room 4")
+        gevent.idle()
+        assert gated.asked == 1
+
+        gated.go.set()
+
+        assert taking.get(timeout=5) == ChannelRecord("room 4", epochs[4], 7)
+        gevent.joinall(putting, timeout=5, raise_error=True)
+
+    def test_who_is_killed_meanwhile_costs_nobody_else_anything(self, registry, epochs, gated):
+        first, second, third = [gevent.spawn(registry.put_back, f"room {number}", 7) for number in range(3)]
+        gevent.idle()
+        gevent.killall([first, second], block=False)
+        gevent.idle()
+
+        gated.go.set()
+
+        third.get(timeout=5)
+        gevent.joinall([first, second], timeout=5)
+        assert registry.take("room 2") == ChannelRecord("room 2", epochs[2], 7)
+        assert registry.take("room 1").epoch != epochs[1]  # as after a crash
+
+    def test_what_fails_fails_for_all_who_share_it_and_can_be_tried_again(self, registry, database, gated):
+        def put_back(number: int) -> None:
+            with pytest.raises(DatabaseUnavailable):
+                registry.put_back(f"room {number}", 7)
+
+        putting = [gevent.spawn(put_back, number) for number in range(3)]
+        gevent.idle()
+        database.close()
+        gated.go.set()
+        gevent.joinall(putting, timeout=5, raise_error=True)
+        assert gated.asked == 2
+
+        put_back(0)
+
+        assert gated.asked == 3
 
 
 def rows(database: Database) -> list[tuple[object, ...]]:

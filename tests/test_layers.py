@@ -41,7 +41,8 @@ LAYERS = """
     web.websocket.limits
     web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.serving
     web.websocket.accepting web.websocket.tls_server web.websocket.deadline web.websocket.outbox web.websocket.lock
-    web.websocket.protocol web.websocket.head web.websocket.census
+    web.websocket.protocol web.websocket.head web.websocket.census web.websocket.pace
+    web.websocket.body
     web.websocket.deflate
     web.websocket.handshake
     web.websocket.base web.websocket.formats web.websocket.http web.websocket.access

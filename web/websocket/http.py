@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 import gevent
 from gevent import pywsgi
 from gevent.socket import SHUT_WR
+from gevent.ssl import SSLSocket
 from geventwebsocket.handler import WebSocketHandler as _GeventWebSocketHandler
 
+from web.websocket.body import TOO_LARGE, Body
 from web.websocket.deadline import at_most
 from web.websocket.head import BLANK, BadRequest, Head, end_of_head, read_head
 from web.websocket.limits import HttpLimits
+from web.websocket.pace import Pace
 from web.websocket.redact import redact
 from web.websocket.refusal import INTERNAL, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from io import BufferedReader
 
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import WSGIEnvironment
-
-    class _InvalidClientInput(OSError): ...
 
     class _Base(pywsgi.WSGIHandler):
         """What the stubs leave out."""
@@ -37,16 +37,11 @@ if TYPE_CHECKING:
         code: int
         _orig_status: str | None
 
-        def _sendall(self, data: bytes) -> None: ...
-
 else:
-    from gevent.pywsgi import _InvalidClientInput
-
     _Base = _GeventWebSocketHandler
 
 _LOGGER: Final = logging.getLogger("web.websocket")
 _LINGER: Final = 1.0  # seconds in which a refused client can still read why
-_TOO_LARGE: Final = BadRequest(413, "body_too_large", "the body is too large")
 
 
 class _Headers:
@@ -65,34 +60,6 @@ class _Headers:
         return self._head.headers
 
 
-class _BodyTooLarge(_InvalidClientInput):
-    """What reading it raises: an OSError, which an application takes for a client that has gone."""
-
-
-class _Meter:
-    """Reads a chunked body up to a limit on the wire, so that sizes, extensions and trailers count too."""
-
-    def __init__(self, file: "BufferedReader", limit: int) -> None:
-        self._file = file
-        self._left = limit
-
-    @property
-    def is_over(self) -> bool:
-        return self._left < 0
-
-    def read(self, size: int) -> bytes:
-        return self._count(self._file.read(min(size, self._left + 1)))
-
-    def readline(self, size: int) -> bytes:
-        return self._count(self._file.readline(min(size, self._left + 1)))
-
-    def _count(self, data: bytes) -> bytes:
-        self._left -= len(data)
-        if self.is_over:
-            raise _BodyTooLarge
-        return data
-
-
 class HttpHandler(_Base):
     """One HTTP connection.  `limits` are its settings; override them in a subclass.
 
@@ -103,7 +70,8 @@ class HttpHandler(_Base):
     limits: ClassVar[HttpLimits] = HttpLimits()
 
     _head: Head = BLANK
-    _meter: _Meter | None = None  # of a chunked body
+    _body: Body | None = None
+    _pace: Pace | None = None  # of the answer
     _unread = False  # of the body
     _served = False  # a request, on this connection
     _came_whole = False  # the head, in what was read first
@@ -116,6 +84,7 @@ class HttpHandler(_Base):
         if self.rfile.closed or not self._wait_for_request():
             return None
         self.response_length = 0
+        self._pace = None
         self.time_start = time.time()
         try:
             self._read_request()
@@ -138,9 +107,9 @@ class HttpHandler(_Base):
 
     def get_environ(self) -> "WSGIEnvironment":
         environ = super().get_environ()
-        self._meter = None
-        if self.wsgi_input.chunked_input:  # type: ignore[union-attr]
-            self._meter = self.wsgi_input.rfile = _Meter(self.rfile, self.limits.max_body)  # type: ignore[union-attr]
+        self._body = None
+        if self.wsgi_input.content_length or self.wsgi_input.chunked_input:  # type: ignore[union-attr]
+            self._body = self.wsgi_input.rfile = Body(self.rfile, self.limits)  # type: ignore[union-attr]
         return environ
 
     def run_application(self) -> None:
@@ -152,8 +121,8 @@ class HttpHandler(_Base):
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
     ) -> "Callable[[bytes], None]":
-        if self._meter is not None and self._meter.is_over:
-            raise _TOO_LARGE  # in place of what the application makes of it
+        if self._body is not None and self._body.fault is not None:
+            raise self._body.fault  # in place of what the application makes of it
         return super(_Base, self).start_response(status, headers, exc_info)
 
     def log_request(self) -> None:
@@ -168,10 +137,18 @@ class HttpHandler(_Base):
             self.requestline = line
 
     def _sendall(self, data: bytes) -> None:
+        """In place of gevent's, which gives all of `data` the time that one piece may take."""
+        pace = self._pace = self._pace or Pace(self.limits)
+        rest = memoryview(data)
         try:
-            super()._sendall(data)
+            while rest:
+                with pace:
+                    sent = self.socket.send(rest)
+                pace.earn(sent)
+                self.response_length += sent
+                rest = rest[sent:]
         except OSError as exc:
-            # A client that went, or reads nothing for 30 s, is not worth a traceback: pywsgi ignores EPIPE.
+            # A client that went, or reads too slowly, is not worth a traceback: pywsgi ignores EPIPE.
             raise BrokenPipeError(errno.EPIPE, "the client has gone") from exc
 
     def _send_at_once(self, data: bytes) -> None:
@@ -199,18 +176,21 @@ class HttpHandler(_Base):
                 self._answer(self._fault(error_code))
 
     def _fault(self, error_code: int) -> Refusal:
-        if self._meter is not None and self._meter.is_over:
-            return _TOO_LARGE
+        if self._body is not None and self._body.fault is not None:
+            return self._body.fault
         return BadRequest(400, "bad_request", "the body is malformed") if error_code == 400 else INTERNAL
 
     # Reading the head.
 
     def _wait_for_request(self) -> bool:
         """Wait for the first byte; False when none comes.  Who connects means to ask something now."""
+        limits = self.limits
+        seconds = limits.keepalive if self._served else limits.header_timeout
+        is_tls = isinstance(self.socket, SSLSocket)  # there the socket's own timeout begins anew with each byte of a record
         try:
-            limits = self.limits
-            self.socket.settimeout(limits.keepalive if self._served else limits.header_timeout)
-            came = self.rfile.peek(1)
+            self.socket.settimeout(seconds)
+            with gevent.Timeout(seconds, TimeoutError()) if is_tls else nullcontext():
+                came = self.rfile.peek(1)
             self.socket.settimeout(limits.io_timeout)
         except OSError:
             return False
@@ -238,14 +218,14 @@ class HttpHandler(_Base):
         if self.content_length and head.method == "HEAD":
             raise BadRequest(400, "bad_request", "the request is malformed")
         if self.content_length and self.content_length > self.limits.max_body:
-            raise _TOO_LARGE
+            raise TOO_LARGE
         options = [option.strip() for option in head.variables.get("HTTP_CONNECTION", "").lower().split(",")]
         self.close_connection = "close" in options or (head.version == "HTTP/1.0" and "keep-alive" not in options)
 
     def _discard_body(self) -> None:
         """Read what the application left of the body, or give the connection up."""
         body = self.wsgi_input
-        if not body.content_length and not body.chunked_input:  # type: ignore[union-attr]
+        if self._body is None:
             return
         with at_most(self.limits.discard_timeout), suppress(OSError, ValueError):
             body._discard()  # type: ignore[union-attr]

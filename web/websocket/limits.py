@@ -31,6 +31,9 @@ class HttpLimits:
     """In which the next request must begin; nginx's keepalive_timeout."""
     io_timeout: float = 30.0
     """Without progress, in a request's body or its answer."""
+    io_rate: float = field(default=500.0, metadata=MAY_BE_ZERO)
+    """Bytes a second: each that passes gives back so much of `io_timeout` as was used up in waiting; 0 is no limit, and any
+    progress gives back all.  Apache's MinRate; Kestrel has 240."""
     discard_timeout: float = 5.0
     """For the rest of a body that the application did not read."""
 

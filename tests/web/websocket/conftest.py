@@ -158,13 +158,14 @@ MakeSite = Callable[..., Site]
 
 @pytest.fixture
 def serve() -> Iterator[MakeSite]:
-    """Runs an application under our handler; keywords are settings of the handler."""
+    """Runs an application under our handler, over TLS if need be; other keywords are settings of the handler."""
     sites: list[Site] = []
 
-    def start(app: object, bases: tuple[type, ...] = (WebSocketHandler,), **settings: object) -> Site:
+    def start(app: object, bases: tuple[type, ...] = (WebSocketHandler,), tls: object = None, **settings: object) -> Site:
         handler = type("Handler", bases, settings)
         log, errors = StringIO(), StringIO()
-        server = WSGIServer(("127.0.0.1", 0), app, handler_class=handler, log=log, error_log=errors, spawn=1000)
+        secure = {"ssl_context": tls} if tls else {}
+        server = WSGIServer(("127.0.0.1", 0), app, handler_class=handler, log=log, error_log=errors, spawn=1000, **secure)
         server.start()
         sites.append(Site(server, log, errors))
         return sites[-1]

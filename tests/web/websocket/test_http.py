@@ -2,9 +2,12 @@
 
 import json
 import logging
+from contextlib import suppress
 
 import pytest
-from gevent import pywsgi
+from gevent import pywsgi, ssl
+from gevent.event import Event
+from gevent.socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 
 from tests.web.websocket.peers import HANDSHAKE, read_reply, request, until
 from web.websocket.handler import WebSocketHandler
@@ -260,6 +263,150 @@ def test_a_body_that_never_comes_does_not_hold_up_the_server(serve):
 
     assert read_reply(client).rest == b"ignored"
     assert client.recv(1) == b""
+
+
+def tick(client) -> bytes:
+    """Wait for 20 ms, or for what the server says meanwhile."""
+    client.settimeout(0.02)
+    try:
+        return client.recv(1000)
+    except TimeoutError:
+        return b""
+
+
+def trickle(client, data: bytes) -> bytes:
+    """Send a byte every 20 ms until the server answers; return the answer's first bytes."""
+    for byte in data:
+        client.send(bytes([byte]))
+        if said := tick(client):
+            return said
+    client.settimeout(5)
+    return client.recv(1000)
+
+
+CHUNKED = request("/", "POST", Host="h", Transfer_Encoding="chunked")
+SIZED = request("/", "POST", Host="h", Content_Length="1000")
+
+
+@pytest.mark.parametrize("app", [echo, short_of_memory, by_lines])
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [(SIZED, b"x" * 1000), (CHUNKED, b"3e8\r\n" + b"x" * 1000), (CHUNKED, b"1;" + b"x" * 1000), (SIZED, b"")],
+)
+def test_a_body_that_trickles_in_is_408(serve, caplog, app, head, body):
+    site = serve(app, limits=HttpLimits(io_timeout=0.05))
+    client = site.connect()
+    client.sendall(head)
+
+    said = trickle(client, body)
+
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert b"request_timeout" in said
+    until(lambda: " 408 " in site.log.getvalue())
+    assert site.errors.getvalue() == ""
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+@pytest.mark.parametrize(("app", "rate"), [(echo, 0), (by_lines, 20)])
+def test_one_that_keeps_the_pace_may_take_longer_than_any_silence(serve, app, rate):
+    site = serve(app, limits=HttpLimits(io_timeout=0.5, io_rate=rate))
+    client = site.connect()
+    client.sendall(request("/", "POST", Host="h", Content_Length="30"))
+
+    assert trickle(client, b"x" * 30).startswith(b"HTTP/1.1 200 ")  # after 600 ms
+
+
+@pytest.mark.parametrize(("before", "record"), [(b"", SIZED), (SIZED, b"x" * 50)])
+def test_over_tls_a_record_that_trickles_in_moves_no_deadline(serve, server_tls, client_tls, before, record):
+    client = serve(echo, tls=server_tls, limits=HttpLimits(header_timeout=0.1, io_timeout=0.1)).connect()
+    arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client_tls.wrap_bio(arrived, leaving, server_hostname="localhost")
+    while leaving.pending or tls.version() is None:
+        with suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        client.sendall(leaving.read())
+        if tls.version() is None:
+            arrived.write(client.recv(65536))
+    if before:
+        tls.write(before)
+        client.sendall(leaving.read())
+    tls.write(record)
+    client.settimeout(0.02)
+
+    def is_over(byte: int) -> bool:
+        try:
+            client.send(bytes([byte]))
+            return client.recv(1000) == b""
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+
+    assert any(is_over(byte) for byte in leaving.read())
+
+
+def test_an_answer_that_was_begun_is_cut_when_its_request_goes_on_too_slowly(serve):
+    def talk(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"begun"
+        yield environ["wsgi.input"].read()
+
+    client = serve(talk, limits=HttpLimits(io_timeout=0.05)).connect()
+    client.sendall(SIZED)
+
+    until(lambda: (said := tick(client)) and said.startswith(b"HTTP/1.1 200 "))
+    client.settimeout(5)
+    rest = b"".join(iter(lambda: client.recv(1000), b""))
+    assert b"408" not in rest
+    assert not rest.endswith(b"0\r\n\r\n")
+
+
+def read_slowly(site, client) -> int:
+    """Read 64 KiB every 20 ms, and return how much there was."""
+    quiet = site.connect()
+    size = 0
+    while piece := client.recv(65536):
+        size += len(piece)
+        tick(quiet)
+    return size
+
+
+@pytest.mark.parametrize(("rate", "is_whole"), [(0, True), (1000, True), (1e9, False)])
+def test_an_answer_may_be_read_slowly_but_not_too_slowly(serve, rate, is_whole):
+    def much(environ, start_response):
+        start_response("200 OK", [("Content-Length", "2000000")])
+        return [b"x" * 2_000_000]
+
+    site = serve(much, limits=HttpLimits(io_timeout=0.3, io_rate=rate))
+    site.server.socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 65536)  # its connections inherit it
+    client = site.connect()
+    client.setsockopt(SOL_SOCKET, SO_RCVBUF, 65536)
+    client.sendall(request("/", Host="h", Connection="close"))
+
+    assert (read_slowly(site, client) > 2_000_000) is is_whole
+
+
+def test_an_application_may_take_its_time_to_read_and_to_say_something(serve):
+    go_on = Event()
+
+    def slow(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/event-stream")])
+        for _ in range(3):
+            yield environ["wsgi.input"].read(1)
+            go_on.wait(5)
+            go_on.clear()
+
+    client = serve(slow, limits=HttpLimits(io_timeout=0.015)).connect()
+    client.sendall(request("/", "POST", Host="h", Content_Length="3", Connection="close") + b"abc")
+    heard = b""
+    for letter in b"abc":
+        while b"\r\n%c\r\n" % letter not in heard:
+            heard += client.recv(1000)
+        assert tick(client) == b""  # longer than a peer may take
+        go_on.set()
+        client.settimeout(5)
+    heard += b"".join(iter(lambda: client.recv(1000), b""))
+    assert heard.endswith(b"0\r\n\r\n")
 
 
 def test_a_client_that_reads_nothing_is_left(serve):

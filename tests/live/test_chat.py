@@ -47,13 +47,29 @@ def embedded(folder: Path) -> Iterator[Place]:
         yield Place(where, prefix="/talk")
 
 
-@pytest.fixture(params=[over_tcp, over_a_unix_socket, over_tls, embedded], ids=lambda way: way.__name__)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    yield from request.param(tmp_path)
+WAYS = (over_tcp, over_a_unix_socket, over_tls, embedded)
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=lambda way: way.__name__)
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Person, Person]]:
+    """Ada and bob, on one site for all tests; each test takes a channel of its own."""
+    for place in request.param(tmp_path_factory.mktemp("site")):
+        user = EmbeddedPerson if place.prefix == "/talk" else Person
+        yield user(place, "ada").register(), user(place, "bob").register()
+
+
+@pytest.fixture
+def ada(both: tuple[Person, Person]) -> Person:
+    return both[0]
+
+
+@pytest.fixture
+def place(ada: Person) -> Place:
+    return ada.place
 
 
 def newcomer(place: Place, name: str) -> Person:
-    return (EmbeddedPerson if place.prefix == "/talk" else Person)(place, name).register()
+    return Person(place, name).register()
 
 
 def refusal(place: Place, **kwargs: object) -> tuple[int, str]:
@@ -74,8 +90,8 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_two_users_chat_over_plain_text_and_chat_v1(place: Place) -> None:
-    ada, bob = newcomer(place, "ada"), newcomer(place, "bob")
+def test_two_users_chat_over_plain_text_and_chat_v1(both: tuple[Person, Person], place: Place) -> None:
+    ada, bob = both
     assert ada.create("lobby").status == 201
 
     plain = ada.enter_plain("lobby")
@@ -121,10 +137,9 @@ def _whisper(plain: Listener, v1: Chatter) -> None:
     assert (error["id"], error["code"], error["retry"]) == (lost, "not_here", False)
 
 
-def test_bad_tokens_are_refused_before_any_upgrade(place: Place) -> None:
-    ada = newcomer(place, "ada")
-    ada.create("lobby")
-    used = ada.token("lobby")
+def test_bad_tokens_are_refused_before_any_upgrade(ada: Person, place: Place) -> None:
+    ada.create("garden")
+    used = ada.token("garden")
     place.websocket(f"{place.prefix}/ws", additional_headers=bearer(used)).close()
 
     assert refusal(place, additional_headers=bearer(used)) == (401, "invalid_token")
@@ -132,10 +147,9 @@ def test_bad_tokens_are_refused_before_any_upgrade(place: Place) -> None:
     assert refusal(place) == (401, "invalid_token")
 
 
-def test_a_foreign_origin_is_refused_and_spends_no_token(place: Place) -> None:
-    ada = newcomer(place, "ada")
-    ada.create("lobby")
-    token = ada.token("lobby")
+def test_a_foreign_origin_is_refused_and_spends_no_token(ada: Person, place: Place) -> None:
+    ada.create("kitchen")
+    token = ada.token("kitchen")
 
     foreign = refusal(place, additional_headers=bearer(token), origin="https://evil.example")
 
@@ -191,12 +205,15 @@ def test_over_tls_some_are_compressed_and_some_are_not(tmp_path: Path) -> None:
             chatter.close()
 
 
-EVERYTHING = '%(h)s "%(r)s" %(s)s %(q)s %(f)s %({authorization}i)s %({cookie}i)s %({raw_uri}e)s %({upgrade}o)s'
+# The usual format, and all that could be asked for beside it.
+EVERYTHING = (
+    '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" '
+    "%(q)s %({authorization}i)s %({cookie}i)s %({raw_uri}e)s %({upgrade}o)s"
+)
 
 
-@pytest.mark.parametrize("format", [(), ("--access-logformat", EVERYTHING)], ids=["usual", "everything"])
-def test_tokens_stand_in_no_log(tmp_path: Path, format: tuple[str, ...]) -> None:
-    with gunicorn(tmp_path / "instance", *format) as (server, where):
+def test_tokens_stand_in_no_log(tmp_path: Path) -> None:
+    with gunicorn(tmp_path / "instance", "--access-logformat", EVERYTHING) as (server, where):
         place = Place(where)
         ann = newcomer(place, "ann")
         ann.create("lobby")
@@ -208,24 +225,21 @@ def test_tokens_stand_in_no_log(tmp_path: Path, format: tuple[str, ...]) -> None
 
         assert refused == (401, "invalid_token")
         assert '/chat/ws?token=[redacted] HTTP/1.1" 101' in server.log
-        if format:
-            assert "/chat/ws?token=[redacted] websocket" in server.log, "what the format names is there"
+        assert "/chat/ws?token=[redacted] websocket" in server.log, "what the format names is there"
         assert token not in server.log
         assert PASSWORD not in server.log
 
 
-def test_logging_out_ends_the_sockets_of_that_login(tmp_path: Path) -> None:
-    with gunicorn(tmp_path / "instance") as (_, where):
-        place = Place(where)
-        ann = newcomer(place, "ann")
-        ann.create("lobby")
-        here, elsewhere = ann.enter("lobby"), Person(place, "ann").log_in().enter("lobby")
+def test_logging_out_ends_the_sockets_of_that_login(site: Site) -> None:
+    ann = site.person("ann")
+    ann.create("lobby")
+    here, elsewhere = ann.enter("lobby"), Person(site.place, "ann").log_in().enter("lobby")
 
-        ann.log_out()
+    ann.log_out()
 
-        assert here.closing()[0] == 4501
-        elsewhere.say("still here")
-        assert elsewhere.hear("message")["text"] == "still here"
+    assert here.closing()[0] == 4501
+    elsewhere.say("still here")
+    assert elsewhere.hear("message")["text"] == "still here"
 
 
 def test_frames_are_sent_at_once_because_the_listener_would_have_it_so(site: Site) -> None:

@@ -17,20 +17,21 @@ def serving(*args):
     return running([sys.executable, "-m", "tests.web.websocket.echo_server", *args])
 
 
-@pytest.fixture(params=["tcp", "unix", "tls"])
-def dial(request, tmp_path):
+@pytest.fixture(scope="module", params=["tcp", "unix", "tls"])
+def dial(request, tmp_path_factory):
     """Connects to a path of the server."""
+    folder = tmp_path_factory.mktemp("server")
     if request.param == "unix":
-        path = tmp_path / "socket"
+        path = folder / "socket"
         with serving("--unix", str(path)) as server:
             server.wait_for(SERVING)
             yield lambda where, **options: unix_connect(str(path), uri=f"ws://localhost{where}", **options)
     elif request.param == "tls":
         authority = trustme.CA()
-        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "cert"))
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(folder / "cert"))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         authority.configure_trust(context)
-        with serving("--tls", str(tmp_path / "cert")) as server:
+        with serving("--tls", str(folder / "cert")) as server:
             port = server.wait_for(SERVING).group(1)
             yield lambda where, **options: connect(f"wss://localhost:{port}{where}", ssl=context, **options)
     else:

@@ -60,6 +60,10 @@ class Postgres:
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None
+
     def start(self) -> None:
         settings = [f"-c{setting}" for setting in (*FAST, "listen_addresses=127.0.0.1")]
         self._process = self._spawn(

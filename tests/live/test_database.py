@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from chat.database import upgrade
+from chat.schema import CHAT
 from tests.live.people import Chatter, Person, Place
 from tests.live.servers import TOP, clean_environ, gunicorn, running, until
 from tests.postgres import PASSWORD, OneDatabase, Postgres
+from web.schema import ACCOUNTS
 
 LOCK = 4711
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
@@ -21,11 +24,6 @@ def flask_chat(command: str, url: str, instance: Path) -> "subprocess.CompletedP
     env = clean_environ() | {"CHAT_DATABASE_URL": url, "CHAT_INSTANCE": str(instance)}
     args = [sys.executable, "-m", "flask", "--app", "wsgi", "chat", command]
     return subprocess.run(args, cwd=TOP, env=env, capture_output=True, text=True, timeout=60)
-
-
-def prepare(url: str, instance: Path) -> None:
-    done = flask_chat("upgrade", url, instance)
-    assert done.returncode == 0, done.stderr
 
 
 def heard_by(listener: Chatter, speaker: Chatter, text: str) -> bool:
@@ -68,7 +66,7 @@ def test_it_serves_once_the_database_is_upgraded_by_hand(postgres: OneDatabase, 
 
 def test_a_query_that_waits_holds_up_nobody_else(postgres: OneDatabase, tmp_path: Path) -> None:
     url, instance = postgres.url, tmp_path / "instance"
-    prepare(url, instance)
+    upgrade(url, CHAT, ACCOUNTS)
     with (
         gunicorn(instance, app="tests.live.locking_app:app", CHAT_DATABASE_URL=url) as (_, where),
         postgres.connect() as holding,
@@ -91,20 +89,26 @@ def test_a_query_that_waits_holds_up_nobody_else(postgres: OneDatabase, tmp_path
         assert locking.result(10).text == "locked"
 
 
-@pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """One that the test may stop."""
+@pytest.fixture(scope="module")
+def stoppable() -> Iterator[Postgres]:
     server = Postgres()
     try:
-        server.start()
         yield server
     finally:
         server.remove()
 
 
+@pytest.fixture
+def own_postgres(stoppable: Postgres) -> Postgres:
+    """One that the test may stop."""
+    if not stoppable.runs:
+        stoppable.start()
+    return stoppable
+
+
 def test_a_restart_of_the_database_costs_only_what_needs_it_meanwhile(own_postgres: Postgres, tmp_path: Path) -> None:
     url, instance = own_postgres.url(own_postgres.lend()), tmp_path / "instance"
-    prepare(url, instance)
+    upgrade(url, CHAT, ACCOUNTS)
     with gunicorn(instance, CHAT_DATABASE_URL=url) as (server, where):
         ann, bob = (Person(Place(where), name).register() for name in ("ann", "bob"))
         ann.create("lobby")
@@ -131,7 +135,7 @@ def test_a_restart_of_the_database_costs_only_what_needs_it_meanwhile(own_postgr
 
 def test_a_worker_that_finds_the_database_away_at_a_restart_waits_for_it(own_postgres: Postgres, tmp_path: Path) -> None:
     url, instance = own_postgres.url(own_postgres.lend()), tmp_path / "instance"
-    prepare(url, instance)
+    upgrade(url, CHAT, ACCOUNTS)
     with gunicorn(instance, CHAT_DATABASE_URL=url) as (server, where):
         ann = Person(Place(where), "ann").register()
         own_postgres.stop()

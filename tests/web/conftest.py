@@ -27,8 +27,9 @@ def clock() -> TurnedClock:
     return TurnedClock()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def passwords() -> Iterator[Passwords]:
+    """One for all tests, because it reads the common ones at its first use."""
     passwords = Passwords()
     yield passwords
     passwords.close()

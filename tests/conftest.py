@@ -2,6 +2,7 @@
 
 import signal
 
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["chat.testing.fixtures", "web.testing.fixtures", "tests.postgres"]
@@ -14,3 +15,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("short", max_examples=60, derandomize=True, database=None, deadline=None)
 settings.register_profile("long", max_examples=3000, database=None, deadline=None, print_blob=True)
 settings.load_profile("short")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts real servers and browsers comes first: the long files, which also wait much.  The many short ones behind
+    them let all processes end at the same time."""
+    items.sort(key=lambda item: "live" not in item.path.parts)

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from logging import Logger
-from typing import Final
+from typing import Final, TypeVar
 
+import gevent
 from gevent import Timeout
 
 from chat.errors import BadText, ChannelClosed, HookFailed
 from chat.names import check_text
+
+T = TypeVar("T")
 
 NO_LIMIT: Final = 1 << 62  # an encoder may make a text longer: the limit is for what users say
 
@@ -26,6 +29,24 @@ class Hooks:
         self._on_disconnect: Callable[..., object] | None = getattr(controller, "on_disconnect", None)
         self._log = log
         self.running = False
+
+    def shield(self, work: Callable[[], T]) -> T:
+        """Return `work()`, where no deadline strikes that a hook has left behind in this greenlet; one that does is logged.
+
+        Of a call that a deadline cuts short nobody could tell what it has done.  Blocks.  Raises: what `work` raises.
+        """
+        if not (self.encodes or self.greets or self.waves):
+            return work()
+        working = gevent.spawn(_tried, work)
+        while not working.ready():
+            try:
+                working.join()
+            except Timeout:
+                self._log.exception("a hook has left a deadline behind")
+        result, error = working.get()
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]
 
     @property
     def encodes(self) -> bool:
@@ -81,3 +102,11 @@ class Hooks:
             yield
         finally:
             self.running = False
+
+
+def _tried(work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    """What ends a greenlet is printed by gevent, so it is handed over as a value."""
+    try:
+        return work(), None
+    except (Exception, Timeout) as exc:
+        return None, exc

@@ -114,8 +114,8 @@ class ChannelLoop:
         self.inbox: Inbox[Item] = Inbox(conf.inbox)
         self.floor = Floor(conf.inbox)
         self.fanout = Fanout(record.offset, log)
-        self.out = Outgoing(self._key, broker, self.fanout, clock)
         self.hooks = Hooks(conf.controller, log)
+        self.out = Outgoing(self._key, broker, self.fanout, self.hooks, clock)
         self._notices = Notices(
             channel, self.hooks, clock, lambda: presence.count(self._key), lambda: self.inbox.force(_Fold())
         )
@@ -209,7 +209,7 @@ class ChannelLoop:
     def _do_join(self, member: Member, listed: "AsyncResult[None] | None") -> None:
         try:
             self._try(Outgoing.publish, self.out)  # what was said before it came is not for its ears
-            before = self._list(member) if member.state is State.JOINING else member.user  # it may have gone by now
+            before = self.hooks.shield(lambda: self._list(member))
         except Exception as exc:
             if listed is None:
                 member.drop(INTERNAL)
@@ -226,6 +226,8 @@ class ChannelLoop:
 
     def _list(self, member: Member) -> User | None:
         """Let the member hear all from here on; return how its user was listed until now, None if not."""
+        if member.state is not State.JOINING:  # it has gone by now
+            return member.user
         key = self._key
         before = self._presence.confirm(key, member.user, member.id)
         self._active = self._clock.monotonic()
@@ -293,16 +295,19 @@ class ChannelLoop:
     def _do_stop(self, closing: Closing) -> None:
         self._timer.cancel()
         self._try(Outgoing.publish, self.out)
-        self.fanout.flush()
+        self.hooks.shield(self.fanout.flush)
         members = list(self.members.values())
         for member in members:
             member.drop(closing)
         for member in members:
             self._try(self._do_leave, member)
+        self.hooks.shield(self._let_go)
+        self.done.set()
+
+    def _let_go(self) -> None:
         self._try(self._broker.close, self._key)
         self.fanout.stop()
         self._try(self._on_end, self._record.name)
-        self.done.set()
 
     def _release_waiters(self) -> None:
         """Nobody waits for a greenlet that has ended."""

@@ -1,22 +1,26 @@
 """What a channel's greenlet has gathered for the broker, and who is to hear of its fate."""
 
+from collections.abc import Sequence
+
 from chat.broker import Broker
 from chat.clock import Clock
 from chat.errors import BrokerUnavailable, ChatError
 from chat.event import Ack, Joined, Left, Presence, Published, Refusal
 from chat.fanout import Fanout, Note
+from chat.hooks import Hooks
 from chat.member import Member
 
 
 class Outgoing:
     """One batch under way."""
 
-    __slots__ = ("_asked", "_broker", "_clock", "_events", "_fanout", "_key")
+    __slots__ = ("_asked", "_broker", "_clock", "_events", "_fanout", "_hooks", "_key")
 
-    def __init__(self, key: str, broker: Broker, fanout: Fanout, clock: Clock) -> None:
+    def __init__(self, key: str, broker: Broker, fanout: Fanout, hooks: Hooks, clock: Clock) -> None:
         self._key = key
         self._broker = broker
         self._fanout = fanout
+        self._hooks = hooks
         self._clock = clock
         self._events: list[Published] = []
         self._asked: list[tuple[Member, str, int]] = []  # member, its id for the request, index of the event
@@ -45,14 +49,17 @@ class Outgoing:
             return
         self._events, self._asked = [], []
         try:
-            offsets = self._broker.publish(self._key, events)
+            offsets = self._tell(events)
         except Exception as exc:
             for asker, id, _ in asked:
                 self.answer(asker, id, exc if isinstance(exc, ChatError) else BrokerUnavailable())
             # Who comes and goes is true whatever was refused beside it; untold, they would be ghosts to everybody else.
             notices = [event for event in events if isinstance(event, Joined | Left | Presence)]
             if 0 < len(notices) < len(events):
-                self._broker.publish(self._key, notices)
+                self._tell(notices)
             raise
         for asker, id, index in asked:
             self._fanout.put(Note(asker, Ack(id, offsets[index] or None)))
+
+    def _tell(self, events: Sequence[Published]) -> Sequence[int]:
+        return self._hooks.shield(lambda: self._broker.publish(self._key, events))

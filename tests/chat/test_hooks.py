@@ -8,10 +8,13 @@ import pytest
 from gevent.event import Event as Flag
 
 from chat import ChatChannel, PipeConn, RestrictedChatChannel
+from chat.broker import MemoryBroker
 from chat.channel import HOOK_ROOM
-from chat.errors import ChannelBusy, ChannelClosed, UserAlreadyConnected
+from chat.errors import BrokerUnavailable, ChannelBusy, ChannelClosed, UserAlreadyConnected
 from chat.event import Ack, Joined, Left, Message, Refusal, User, Whisper
-from tests.chat.fakes import DirectFake, EventFormat
+from chat.member import Resume
+from chat.tokens import Grant
+from tests.chat.fakes import DirectFake, EventFormat, GatedArchive
 from tests.chat.steps import enter, enter_directly, hear, hear_until, leave, never_yields, wait_until
 
 
@@ -55,6 +58,19 @@ class Waver:
         self.calls.append(username)
         self.channels.append(channel)
         self.does(channel, username)
+
+
+class Deadlines:
+    """What a careless hook starts and never cancels."""
+
+    def __init__(self) -> None:
+        self._left: list[gevent.Timeout] = []
+
+    def leave(self) -> None:
+        self._left.append(gevent.Timeout.start_new(0.001))
+
+    def wait_passed(self) -> None:
+        wait_until(lambda: self._left and not any(deadline.pending for deadline in self._left))
 
 
 def nothing(*_: object) -> None:
@@ -188,6 +204,31 @@ class TestEncode:
         assert ada.wait_for(Joined)[0].text == ""
         assert lobby.get_users() == ["ada"]
 
+    @pytest.mark.logs_errors
+    @pytest.mark.parametrize("refuses", [False, True])
+    def test_a_deadline_that_one_leaves_behind_does_not_part_a_message_from_its_fate(self, make_lobby, refuses):
+        archive, left = GatedArchive(), Deadlines()
+        encoder = Encoder(lambda text: left.leave() or text if text == "arm" else text)
+        lobby = make_lobby(encoder, backends={"archive": archive})
+        ada, bob = enter_directly(lobby, "ada"), enter_directly(lobby, "bob")
+        ada.wait_for(Joined, 2)
+        archive.gate.clear()
+        ada.say("arm", id="a1")
+        bob.hang_up()  # its leave is in the same batch
+        left.wait_passed()
+        archive.fault = BrokerUnavailable() if refuses else None
+        archive.gate.set()
+        (answer,) = ada.wait_for(Refusal if refuses else Ack)
+        archive.fault = None
+        ada.say("after", id="a2")
+
+        assert isinstance(answer, Refusal) or answer == Ack("a1", 1)
+        assert ada.wait_for(Ack, 1 if refuses else 2)[-1] == Ack("a2", 1 if refuses else 2)
+        assert [event.username for event in ada.wait_for(Left)] == ["bob"]
+        logged = [(event.offset, event.text) for event in archive.read(lobby.name, lobby.epoch, 0, 10)]
+        assert logged == ([(1, "after")] if refuses else [(1, "arm"), (2, "after")])
+        assert [(event.offset, event.text) for event in ada.wait_for(Message)] == logged
+
     def test_one_that_blocks_delays_what_is_said_and_nothing_that_is_heard(self, make_lobby):
         may_go_on = Flag()
 
@@ -281,6 +322,27 @@ class TestOnConnect:
         lobby.new_system_broadcast("on we go")
 
         assert hear(ada) == ["on we go"]
+
+    @pytest.mark.logs_errors
+    def test_a_deadline_that_one_leaves_behind_cuts_no_join_short(self, make_lobby):
+        archive, left = GatedArchive(), Deadlines()
+        broker = MemoryBroker(archive, recent=1)
+        lobby = make_lobby(Greeter(lambda channel, user: user == "bob" and left.leave()), backends={"broker": broker})
+        ada = enter_directly(lobby, "ada")
+        lobby.new_system_broadcast("one")
+        lobby.new_system_broadcast("two")
+        lobby.flush()
+        archive.gate.clear()
+        enter_directly(lobby, "bob")
+        back = DirectFake(EventFormat())
+        member = lobby.reserve(Grant("cy", "lobby"))
+        joining = gevent.spawn(member.join, back, wait=True, resume=Resume(lobby.epoch, 0, 100))
+        left.wait_passed()
+        archive.gate.set()
+
+        joining.get(timeout=2)
+        assert [event.text for event in back.wait_for(Message, 2)] == ["one", "two"]
+        assert [event.user.username for event in ada.wait_for(Joined, 3)] == ["ada", "bob", "cy"]
 
     def test_while_one_blocks_everything_said_before_is_heard(self, make_lobby):
         may_go_on = Flag()

@@ -5,6 +5,7 @@
 
 import gc
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
@@ -50,7 +51,7 @@ from tests.chat.model import (
     must_end,
     numbers,
 )
-from tests.chat.verdicts import check_end, check_heard, check_late, check_log
+from tests.chat.verdicts import check_end, check_heard, check_late, check_log, reached
 
 PHASES = (Phase.generate, Phase.shrink)  # what explains a fault traces each line, and takes minutes
 IDLE = REMEMBERED  # seconds; a channel that is unloaded sooner forgets the ids it should know again
@@ -60,9 +61,9 @@ CHANNELS = st.sampled_from(["lobby", "attic"])
 IDS = st.sampled_from([None, None, "i1", "i2", "i3"])
 ADDRESSEES = st.sampled_from([None, None, "ada", "bob", "cy"])
 WHICH = st.integers(0, 9)
-TEXTS = st.sampled_from([*[""] * 8, "bad", "raise", "cancel", "yield", "speak", "kick", "close"])
-GREETINGS = st.sampled_from(["", "", "", "raise", "yield", "speak", "kick", "close"])
-PARTINGS = st.sampled_from(["", "raise", "yield", "speak"])
+TEXTS = st.sampled_from([*[""] * 8, "bad", "raise", "cancel", "yield", "speak", "kick", "close", "deadline"])
+GREETINGS = st.sampled_from(["", "", "", "raise", "yield", "speak", "kick", "close", "deadline"])
+PARTINGS = st.sampled_from(["", "raise", "yield", "speak", "deadline"])
 
 # What lets rules be tried only where they do something, and not end everything before it has begun.
 SOMEBODY_IS_THERE = lambda self: self.pick_direct(0) is not None  # noqa: E731
@@ -94,6 +95,9 @@ class Channels(RuleBasedStateMachine):
 
     What may wait is done in greenlets, so that it happens in the middle of other things.
     """
+
+    reached: Counter[str]
+    """What came to pass in all runs together."""
 
     @initialize(
         lasting=st.booleans(),
@@ -414,6 +418,15 @@ class Channels(RuleBasedStateMachine):
         for seat in self.seats():
             seat.joined_in_fault |= seat.member.state in (State.RESERVED, State.JOINING)
 
+    @precondition(lambda self: self.hooks and SOMEBODY_IS_THERE(self))
+    @rule(which=WHICH)
+    def a_deadline_passes_in_the_log(self, which: int) -> None:
+        """One that a hook has left behind."""
+        if (found := self.pick_direct(which)) is not None:
+            self.archive.gate.clear()
+            found[1].say(self.text("deadline"), id="i1")
+            gevent.idle()
+
     @precondition(lambda self: self.hooks)
     @rule(greeting=GREETINGS, parting=PARTINGS)
     def hooks_change(self, greeting: str, parting: str) -> None:
@@ -517,6 +530,9 @@ class Channels(RuleBasedStateMachine):
             self.settle()
             self.stop()
             assert chat_greenlets() == []
+            self.reached.update({"deadlines": self.faults.deadlines})
+            for seat in self.seats():
+                self.reached.update(reached(seat))
             for room in self.rooms.values():
                 assert self.presence.count(f"{room.name}/{room.epoch}") == 0
         except BaseException:
@@ -525,7 +541,10 @@ class Channels(RuleBasedStateMachine):
 
 
 def test_whatever_happens_nothing_is_lost_and_nothing_left_behind() -> None:
+    Channels.reached = Counter()
     run_state_machine_as_test(
         Channels,
         settings=settings(max_examples=4 * settings().max_examples, stateful_step_count=50, phases=PHASES),
     )
+    for what in ("recovered", "Ack", "Whisper", "lines outside", "refused by the log", "deadlines"):
+        assert Channels.reached[what] >= 20, Channels.reached

@@ -40,7 +40,10 @@ def check_heard(archive: RecordedArchive, seat: Seat) -> None:
     if isinstance(seat.conn, Outsider):
         _check_lines(log, seat, seat.conn)
         return
-    if seat.conn is None or not (events := seat.conn.sent):
+    if seat.conn is None:
+        return
+    if not (events := seat.conn.sent):
+        assert seat.member.state is not State.LIVE, f"{seat.username} is in, and was never told"
         return
     welcome = events[0]
     assert isinstance(welcome, Welcome)
@@ -114,6 +117,19 @@ def _check_people(seat: Seat, welcome: Welcome, events: Sequence[Event]) -> None
         elif isinstance(event, Left):
             here.discard(event.username)
     assert here == {other.username for other in seat.room.seats if other.member.state is State.LIVE}
+
+
+def reached(seat: Seat) -> Counter[str]:
+    """What came to pass for the member, of all that could be judged."""
+    if isinstance(seat.conn, Outsider):
+        return Counter({"lines outside": sum(bool(numbers(text)) for text in seat.conn.sent)})
+    events = seat.conn.sent if seat.conn is not None else []
+    seen = Counter(type(event).__name__ for event in events)
+    seen["recovered"] = sum(isinstance(event, Welcome) and event.recovered for event in events)
+    seen["refused by the log"] = sum(
+        isinstance(event, Refusal) and event.code == BrokerUnavailable.code for event in events
+    )
+    return seen
 
 
 def check_end(seat: Seat) -> None:

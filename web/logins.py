@@ -101,7 +101,7 @@ class Logins:
     def start(self, account: Account, agent: str, *, remember: bool) -> Account:
         """Log `account` in; return it with its `sid` and its token, by which it can be recalled if `remember`.  Blocks.
 
-        Of more than MOST logins those used longest ago end.
+        Of more than MOST logins those others end that were used longest ago.
         Raises: DatabaseUnavailable; WrongLogin when the password was changed since it was checked, or the account disabled.
         """
         now = self._clock.now()
@@ -250,9 +250,9 @@ def _insert(session: Session, row: LoginRow, proof: str) -> list[str]:
         raise WrongLogin
     session.add(row)
     session.flush()
-    own = LoginRow.account == row.account
-    kept = select(LoginRow.id).where(own).order_by(*LAST_USED_FIRST).limit(MOST)
-    return _delete(session, own, LoginRow.id.not_in(kept))
+    others = LoginRow.account == row.account, LoginRow.id != row.id  # seen later than this one, if the clock was set back
+    kept = select(LoginRow.id).where(*others).order_by(*LAST_USED_FIRST).limit(MOST - 1)
+    return _delete(session, *others, LoginRow.id.not_in(kept))
 
 
 def _delete(session: Session, *which: ColumnElement[bool]) -> list[str]:

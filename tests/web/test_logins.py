@@ -216,6 +216,21 @@ def test_a_login_too_many_ends_the_one_used_longest_ago(
     assert logins.find(bob.token) is not None
 
 
+def test_a_login_too_many_is_not_the_new_one_when_the_clock_was_set_back(
+    logins: Logins, ann: Account, database: Database, clock: TurnedClock, ended: list[str]
+) -> None:
+    first = logins.start(ann, AGENT, remember=False)
+    for _ in range(MOST - 1):
+        clock.advance(1)
+        logins.start(ann, AGENT, remember=False)
+    logins = make_logins(database, TurnedClock(clock.now() - timedelta(hours=1)), ended)
+
+    new = logins.start(ann, AGENT, remember=False)
+
+    assert ended == [first.sid]
+    assert logins.find(new.token)
+
+
 def test_a_login_that_was_ended_is_nobody_s_and_its_sockets_are_told(
     logins: Logins, ann: Account, ended: list[str]
 ) -> None:

@@ -1,7 +1,7 @@
 """Takes secrets out of what is about to be logged.
 
-A token may come as `?token=`, so it is in the request line, in what proxies and frameworks derive from it, and in the
-Referer of whatever the page loads next.
+A token may come as `?token=`, so it is in the request line, in what proxies and frameworks derive from it, under names of
+their own, and in the Referer of whatever the page loads next.
 """
 
 import re
@@ -10,10 +10,15 @@ from typing import Final
 
 REDACTED: Final = "[redacted]"
 
-# Any letter of the name may be percent-encoded, and so may a whole URL inside of another one (`next=...`).
-_NAME: Final = "".join(f"(?:{letter}|%{ord(letter):x}|%{ord(letter.upper()):x})" for letter in "token")
-_PARAMETER: Final = re.compile(rf"((?:^|[?&#\s]|%3f|%26){_NAME}(?:=|%3d))[^&#\s]*", re.IGNORECASE)
-_URLS: Final = frozenset({"QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER"})
+
+def _encoded(character: str) -> str:
+    """A percent-encoded character in a pattern; encoded once more for each URL around its own (`next=...`)."""
+    return f"%(?:25)*{ord(character):x}"
+
+
+_NAME: Final = "".join(f"(?:{letter}|{_encoded(letter)}|{_encoded(letter.upper())})" for letter in "token")
+_BEFORE: Final = rf"(?:^|[?&#\s]|{_encoded('?')}|{_encoded('&')}|{_encoded('#')})"
+_PARAMETER: Final = re.compile(rf"({_BEFORE}{_NAME}(?:=|{_encoded('=')}))[^&#\s]*", re.IGNORECASE)
 _SECRETS: Final = frozenset(
     {"HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION", "HTTP_COOKIE", "HTTP_SEC_WEBSOCKET_PROTOCOL"}
 )
@@ -21,8 +26,8 @@ _SECRETS: Final = frozenset(
 
 def redact(url_or_query: str) -> str:
     """Blank the value of every query parameter named `token`, however the name is encoded."""
-    if "=" not in url_or_query and "%3" not in url_or_query:
-        return url_or_query  # at once, for most have no parameters
+    if "%" not in url_or_query and ("=" not in url_or_query or "token" not in url_or_query.lower()):
+        return url_or_query  # at once, as most
     return _PARAMETER.sub(rf"\1{REDACTED}", url_or_query)
 
 
@@ -51,4 +56,4 @@ def redacted(key: str, value: object) -> object:
     """The value of one variable of an environ, blanked where it can hold a secret."""
     if key in _SECRETS:
         return REDACTED
-    return redact(value) if key in _URLS and isinstance(value, str) else value
+    return redact(value) if isinstance(value, str) else value

@@ -18,13 +18,21 @@ from web.websocket.redact import REDACTED, redact, redacted_environ, redacted_he
         ("https://h/?next=/ws?token=abc", "https://h/?next=/ws?token=[redacted]"),
         ("/login?next=%2Fws%3Ftoken%3Dabc", "/login?next=%2Fws%3Ftoken%3D[redacted]"),
         ("https://h/p#token=abc", "https://h/p#token=[redacted]"),
+        ("/p%23token=abc", "/p%23token=[redacted]"),
+        ("/ws%3Ftoken=abc", "/ws%3Ftoken=[redacted]"),
+        ("/ws%253ftoken%253dabc", "/ws%253ftoken%253d[redacted]"),
+        ("/l?next=%2Fl%3Fnext%3D%252Fws%253Ftoken%253Dabc", "/l?next=%2Fl%3Fnext%3D%252Fws%253Ftoken%253D[redacted]"),
+        ("/l?next=%252Fws%253Fa%253D1%2526%2574oken%253Dabc", "/l?next=%252Fws%253Fa%253D1%2526%2574oken%253D[redacted]"),
+        ("/ws%2525253FTOKEN%2525253Dabc&b=2", "/ws%2525253FTOKEN%2525253D[redacted]&b=2"),
     ],
 )
 def test_a_token_is_blanked_wherever_it_stands(before, after):
     assert redact(before) == after
 
 
-@pytest.mark.parametrize("text", ["", "-", "/ws?tokens=1&my_token=2&t=token", "/token/abc", "GET /a?b=c HTTP/1.1"])
+@pytest.mark.parametrize(
+    "text", ["", "-", "/ws?tokens=1&my_token=2&t=token", "/token/abc", "GET /a?b=c HTTP/1.1", "/100%25token"]
+)
 def test_everything_else_stays(text):
     assert redact(text) == text
 
@@ -35,11 +43,15 @@ def test_no_field_of_the_environ_shows_a_secret():
         "RAW_URI": "/ws?token=SECRET",
         "REQUEST_URI": "/ws?token=SECRET",
         "HTTP_REFERER": "http://h/?token=SECRET",
+        "HTTP_X_ORIGINAL_URI": "/ws?token=SECRET",
+        "HTTP_X_ORIGINAL_URL": "http://h/ws?token=SECRET",
+        "HTTP_X_FORWARDED_URI": "/ws?token=SECRET",
+        "SCRIPT_NAME": "/ws?token=SECRET",
         "HTTP_AUTHORIZATION": "Bearer SECRET",
         "HTTP_PROXY_AUTHORIZATION": "Basic SECRET",
         "HTTP_COOKIE": "session=SECRET",
         "HTTP_SEC_WEBSOCKET_PROTOCOL": "chat.v1, chat.token.SECRET",
-        "PATH_INFO": "/ws",
+        "PATH_INFO": "/ws?token=SECRET",
         "wsgi.version": (1, 0),
     }
 
@@ -47,7 +59,7 @@ def test_no_field_of_the_environ_shows_a_secret():
 
     assert "SECRET" not in repr(copy)
     assert copy.keys() == environ.keys()
-    assert copy["PATH_INFO"] == "/ws"
+    assert copy["PATH_INFO"] == "/ws?token=[redacted]"
     assert environ["QUERY_STRING"] == "token=SECRET"
 
 

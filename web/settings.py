@@ -10,7 +10,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +24,8 @@ log: Final = logging.getLogger("web.settings")
 T = TypeVar("T")
 
 TEN_YEARS: Final = 315_360_000  # seconds; dates go no further back than the year 1
+ESCAPED: Final = 6  # bytes of JSON for one of a text, at most: \u0001
+AROUND: Final = 2048  # bytes for the rest of a `publish`: two names of 64 characters, escaped to 12 bytes each, and an id
 UNBUILT: Final = "this version runs one worker in one process, without Redis"
 
 
@@ -188,8 +190,7 @@ def load(config: Mapping[str, object], environ: Mapping[str, str], instance: str
     groups = {name: _load_group(group, found, given.get(name, {})) for name, group in GROUPS.items()}
     settings = Settings(**own, **groups)  # type: ignore[arg-type]
     _check_built(settings)
-    _check_sizes(settings)
-    return settings
+    return _fit_frame(settings, is_set="CHAT_MAX_FRAME" in found)
 
 
 def load_here(config: Mapping[str, object], instance: str, **conf: object) -> Settings:
@@ -247,11 +248,18 @@ def _check_built(settings: Settings) -> None:
         raise SettingError(f"CHAT_WORKERS: {UNBUILT}; set it to 1")
 
 
-def _check_sizes(settings: Settings) -> None:
-    """Who sends the longest text should not be closed for the frame that it comes in."""
+def _fit_frame(settings: Settings, *, is_set: bool) -> Settings:
+    """Who sends the longest text should not be closed for the frame that it comes in: the default grows with the text."""
     frame, text = settings.sockets.max_frame, settings.conf.max_message
-    if frame < text:
-        raise SettingError(f"CHAT_MAX_FRAME: {frame} bytes do not hold a text of CHAT_MAX_MESSAGE, {text} bytes")
+    needed = ESCAPED * text + AROUND
+    if frame >= needed:
+        return settings
+    if is_set:
+        raise SettingError(
+            f"CHAT_MAX_FRAME: {frame} bytes do not hold every text of CHAT_MAX_MESSAGE, {text} bytes, as JSON; "
+            f"leave it out, or set {needed} or more ({ESCAPED} times the text, and {AROUND})"
+        )
+    return replace(settings, sockets=replace(settings.sockets, max_frame=needed))
 
 
 def secret_key(settings: Settings) -> str:

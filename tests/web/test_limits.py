@@ -36,14 +36,38 @@ def fragments(count: int) -> bytes:
 
 
 def test_a_frame_may_have_just_the_limit(enter: Enter) -> None:
-    ann = enter(MAX_FRAME=100, MAX_MESSAGE=100)
+    ann = enter(MAX_FRAME=2054, MAX_MESSAGE=1)
 
-    for size in (99, 100):
+    for size in (2053, 2054):
         ann.say("x" * size)
-        assert ann.line() == f"ann: {'x' * size}"
-    ann.say("x" * 101)
+        assert ann.line() == f"Not sent: the message has {size} bytes, at most 1 are allowed"
+    ann.say("x" * 2055)
 
     assert ann.closing().code == 1009
+
+
+def test_the_longest_text_comes_through_however_it_is_escaped_and_one_that_is_longer_costs_nobody_the_socket(
+    make_host: MakeHost, serve: Serve, dial: Dial
+) -> None:
+    app = make_host(MAX_MESSAGE=20_000)
+    name, channel = "\U0001f600" * 64, "\U0001f601" * 64
+    server = app.extensions["chat"].server
+    server.create_channel(channel)
+    caller = dial(serve(app))
+    caller.shake_hands(f"/chat/ws?token={server.request_token(name, channel)}", subprotocols=["chat.v1"])
+    longest: dict[str, object] = {
+        "type": "publish",
+        "channel": channel,
+        "id": "i" * 64,
+        "text": "\x01" * 20_000,
+        "to": name,
+    }
+
+    caller.ask(**longest)
+
+    assert caller.events_until("whisper")[-1]["text"] == longest["text"]
+    caller.ask(**longest | {"text": "x" * 20_001})
+    assert caller.events_until("error")[-1]["code"] == "message_too_big"
 
 
 def test_a_message_may_have_just_so_many_fragments(enter: Enter) -> None:

@@ -50,7 +50,7 @@ KINDS = [
     ("CHAT_COMPRESSION", "on", False, True, False, False),
 ]
 GROUP_KINDS = [
-    ("CHAT_MAX_FRAME", "4096", 5000, 4096, 5000, 65_536),
+    ("CHAT_MAX_FRAME", "30000", 40_000, 30_000, 40_000, 65_536),
     ("CHAT_MAX_FRAGMENTS", "1", 2, 1, 2, 1024),
     ("CHAT_MESSAGE_RATE", "2.5", 0, 2.5, 0.0, 10.0),
     ("CHAT_PING_RATE", "2.5", 0, 2.5, 0.0, 10.0),
@@ -192,7 +192,7 @@ WRONG: list[tuple[str, object]] = [
     ("CHAT_PING_INTERVAL", ""),
     ("CHAT_DRAIN_DELAY", -1),
     ("CHAT_MAX_FRAME", 0),
-    ("CHAT_MAX_FRAME", 4095),
+    ("CHAT_MAX_FRAME", 26_623),
     ("CHAT_MAX_FRAGMENTS", "0"),
     ("CHAT_PING_RATE", "-1"),
     ("CHAT_MAX_REFUSED", 1.5),
@@ -246,6 +246,18 @@ def test_each_setting_that_has_wrong_values_is_tried_with_one() -> None:
 
 def test_a_wrong_setting_makes_a_process_unfit_to_serve() -> None:
     assert issubclass(SettingError, UnfitToServe)
+
+
+def test_a_frame_that_is_set_has_to_hold_the_longest_text_however_it_is_escaped() -> None:
+    assert read({"CHAT_MAX_FRAME": 62_048, "CHAT_MAX_MESSAGE": 10_000}).sockets.max_frame == 62_048
+    with pytest.raises(SettingError, match=r"^CHAT_MAX_FRAME: 62047 bytes .* leave it out, or set 62048 or more"):
+        read({"CHAT_MAX_FRAME": 62_047, "CHAT_MAX_MESSAGE": 10_000})
+
+
+@pytest.mark.parametrize(("text", "frame"), [(1, 65_536), (10_581, 65_536), (10_582, 65_540), (1 << 20, (6 << 20) + 2048)])
+def test_a_frame_that_is_not_set_grows_with_the_longest_text(text: int, frame: int) -> None:
+    assert read({"CHAT_MAX_MESSAGE": text}).sockets.max_frame == frame
+    assert load({}, {}, "instance", max_message=text).sockets.max_frame == frame
 
 
 @pytest.mark.parametrize(("name", "text"), [("CHAT_REDIS_URL", "redis://localhost"), ("CHAT_WORKERS", "4")])

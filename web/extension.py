@@ -246,6 +246,7 @@ class Chat:
             except FAULTS as exc:
                 raise SettingError(explain(exc), may_pass=isinstance(exc, PASSING)) from exc
             self._is_drained = False
+            serving.register(self)  # again, after a drain
             if self._authorize is not None:
                 self._reviewer = gevent.spawn(self._review)
             for companion in self.companions:

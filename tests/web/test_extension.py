@@ -473,6 +473,20 @@ def test_draining_twice_is_draining_once(make_host: MakeHost) -> None:
             use()
 
 
+def test_what_is_started_again_is_drained_with_its_process_again(make_host: MakeHost) -> None:
+    chat = chat_of(make_host())
+    chat.start()
+    chat.drain()
+    assert chat not in serving.services()
+
+    chat.start()
+    chat.start()
+
+    assert serving.services().count(chat) == 1
+    chat.drain()
+    assert chat not in serving.services()
+
+
 def test_whoever_drains_while_it_drains_is_in_nobodys_way(make_host: MakeHost) -> None:
     chat = chat_of(make_host())
     server = chat.server

@@ -20,6 +20,7 @@ from tests.web.fakes import HANDSHAKE, KEY, Answer, Caller, client_frame
 from web import Chat
 from web.websocket.handler import WebSocketHandler
 from web.websocket.limits import HttpLimits
+from web.websocket.refusal import GUARDS
 from web.websocket.serving import limited
 
 
@@ -280,6 +281,7 @@ def test_what_is_no_good_handshake_is_told_so_and_costs_nothing(door: Door, quie
 
     assert (answer.status, answer.json) == (row.status, {"error": {"code": row.code, "message": row.message}})
     assert answer.headers["content-type"] == "application/json"
+    assert {name: answer.headers[name.lower()] for name in GUARDS} == GUARDS
     assert token.encode() not in answer.body
     assert (len(door.chat.gate), len(door.chat.gate.census)) == (0, 0)
     assert door.chat.server.redeem(token).username == "ann"

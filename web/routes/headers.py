@@ -6,9 +6,10 @@ from typing import Final
 
 from flask import Response, request
 
+from web.websocket.refusal import GUARDS
+
 # What a Host header may hold before it is quoted in a policy; anything else could write a policy of its own.
 HOST: Final = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
-NOTHING: Final = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 
 def harden(response: Response) -> Response:
@@ -24,9 +25,8 @@ def guard(response: Response) -> Response:
     """Set those of any answer, which is to be read by our pages and shown by itself as nothing but what it is."""
     if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
         return response  # a WebSocket's, which has headers of its own
-    response.headers.setdefault("Content-Security-Policy", NOTHING)
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    for name, value in GUARDS.items():
+        response.headers.setdefault(name, value)
     return response
 
 

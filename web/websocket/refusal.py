@@ -5,6 +5,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
+# Of every answer that the host has not given others: nobody's script, frame, guess at a type or foreign page may use it.
+GUARDS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
 
 class Refusal(Exception):
     """Answer this request with `status`; `code` is for programs, `message` for people."""
@@ -32,7 +39,7 @@ class Refusal(Exception):
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(self.body))),
             ("Connection", "close"),
-            ("X-Content-Type-Options", "nosniff"),
+            *GUARDS.items(),
             *self.headers.items(),
         ]
 

@@ -28,9 +28,13 @@ def make_account_commands(open_database: Callable[[], Database], clock: Clock) -
     @click.argument("name")
     def password(name: str) -> None:
         with _accounts(open_database, clock) as (_, accounts):
-            click.echo(accounts.hand_out_password(name, ended=expire))
-        hours = HANDED_OUT.total_seconds() / 3600
-        click.echo(f"It lets {name} in for {hours:.0f} hours; change it on the account page by then.", err=True)
+            handed_out, lets_in = accounts.hand_out_password(name, ended=expire)
+        click.echo(handed_out)
+        hours = f"{HANDED_OUT.total_seconds() / 3600:.0f} hours"
+        if lets_in:
+            click.echo(f"It lets {name} in for {hours}; change it on the account page by then.", err=True)
+        else:
+            click.echo(f"{name} is disabled: it lets nobody in until `enable`, and runs out in {hours}.", err=True)
 
     @group.command(help="End all logins of NAME, or of everybody.")
     @click.argument("name", required=False)
@@ -53,8 +57,12 @@ def make_account_commands(open_database: Callable[[], Database], clock: Clock) -
     @click.argument("name")
     def enable(name: str) -> None:
         with _accounts(open_database, clock) as (_, accounts):
-            accounts.enable(name)
-        click.echo(f"{name} can log in.")
+            lets_in = accounts.enable(name)
+        click.echo(
+            f"{name} can log in."
+            if lets_in
+            else f"{name} is enabled, but the password that was handed out has run out; `password` makes a new one."
+        )
 
     return group
 

@@ -14,7 +14,7 @@ from typing import Final
 from unicodedata import normalize
 
 from flask_login import UserMixin
-from sqlalchemy import DateTime, Index, func, or_, select, update
+from sqlalchemy import ColumnElement, DateTime, Index, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -201,33 +201,40 @@ class Accounts:
 
     # For the operator
 
-    def hand_out_password(self, username: str, ended: Callable[[Session, int], None]) -> str:
-        """Give a user a new random password, good for HANDED_OUT unless the user changes it, and return it.  Blocks.
+    def hand_out_password(self, username: str, ended: Callable[[Session, int], None]) -> tuple[str, bool]:
+        """Give a user a new random password, good for HANDED_OUT unless the user changes it.  Blocks.
 
+        Return it, and whether it lets the user in: not while the account is disabled.
         `ended` gets the account's id in the same transaction.  Raises: NoAccount, TooManyLogins, DatabaseUnavailable.
         """
         password = secrets.token_urlsafe(12)  # 96 bits
         stored = self._passwords.hash(password, username)
         until = self._clock.now() + HANDED_OUT
-        self._change(username, ended, password_hash=stored, password_until=until)
-        return password
+        return password, self._change(username, ended, password_hash=stored, password_until=until)
 
     def disable(self, username: str, ended: Callable[[Session, int], None]) -> None:
         """Let nobody log in as this user until `enable`; the name stays taken.  Blocks.  Raises: as above."""
         self._change(username, ended, disabled_at=self._clock.now())
 
-    def enable(self, username: str) -> None:
-        """Take `disable` back.  Blocks.  Raises: as above."""
-        self._change(username, None, disabled_at=None)
+    def enable(self, username: str) -> bool:
+        """Take `disable` back; tell whether that lets the user in.  Blocks.  Raises: as above.
 
-    def _change(self, username: str, ended: Callable[[Session, int], None] | None, **values: object) -> None:
-        def change(session: Session) -> None:
+        It does not where the password was handed out and has run out.
+        """
+        return self._change(username, None, disabled_at=None)
+
+    def _change(self, username: str, ended: Callable[[Session, int], None] | None, **values: object) -> bool:
+        """Tell whether the user may log in afterwards."""
+
+        def change(session: Session) -> bool:
             id = find_id(session, username)
             _set(session, id, **values)
             if ended is not None:
                 ended(session, id)
+            may_enter = select(AccountRow.id).where(AccountRow.id == id, *_may_enter(self._clock.now()))
+            return session.scalar(may_enter) is not None
 
-        self._database().run(change)
+        return self._database().run(change)
 
     def close(self) -> None:
         """End the threads that hash.  Blocks; idempotent.  The database is not ours to close."""
@@ -255,10 +262,15 @@ def _key_or_nobody(username: str) -> str:
         return NOBODY
 
 
+def _may_enter(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Of accounts: what lets somebody log in who has the password."""
+    is_good = or_(AccountRow.password_until.is_(None), AccountRow.password_until > now)
+    return AccountRow.disabled_at.is_(None), is_good
+
+
 def _find(session: Session, key: str, now: datetime) -> tuple[Account, str] | None:
     """The account and the hash of a user who may log in."""
-    is_good = or_(AccountRow.password_until.is_(None), AccountRow.password_until > now)
-    row = session.scalar(select(AccountRow).where(AccountRow.key == key, AccountRow.disabled_at.is_(None), is_good))
+    row = session.scalar(select(AccountRow).where(AccountRow.key == key, *_may_enter(now)))
     return (account_of(row), row.password_hash) if row else None
 
 

@@ -105,8 +105,36 @@ def test_a_disabled_account_is_like_none_until_it_is_enabled_and_its_name_stays_
     refused, unknown = (submit(app.test_client(), "/login", name, GOOD) for name in ("ann", "eve"))
     assert refused.status_code == unknown.status_code == 401
     assert submit(app.test_client(), "/register", "ann", GOOD).status_code == 409
-    assert not can_log_in(app, "ann", hand_out(app, "ann")), "a new password lets nobody in either"
     assert accounts(app, "enable", "ann") == (0, "ann can log in.\n")
+    assert can_log_in(app, "ann", GOOD)
+
+
+def test_a_password_for_a_disabled_account_lets_nobody_in_yet_and_that_is_told(app: Flask) -> None:
+    register(app, "ann")
+    _, before = accounts(app, "password", "ann")
+    accounts(app, "disable", "ann")
+
+    _, after = accounts(app, "password", "ann")
+
+    assert before.splitlines()[1] == "It lets ann in for 24 hours; change it on the account page by then."
+    password, told = after.splitlines()
+    assert told == "ann is disabled: it lets nobody in until `enable`, and runs out in 24 hours."
+    assert not can_log_in(app, "ann", password)
+    assert accounts(app, "enable", "ann") == (0, "ann can log in.\n")
+    assert can_log_in(app, "ann", password)
+
+
+def test_a_password_that_ran_out_while_its_account_was_disabled_is_told(app: Flask, clock: TurnedClock) -> None:
+    register(app, "ann")
+    password = hand_out(app, "ann")
+    accounts(app, "disable", "ann")
+    clock.advance(HANDED_OUT.total_seconds())
+
+    said = accounts(app, "enable", "ann")
+
+    told = "ann is enabled, but the password that was handed out has run out; `password` makes a new one.\n"
+    assert said == (0, told)
+    assert not can_log_in(app, "ann", password)
     assert can_log_in(app, "ann", hand_out(app, "ann"))
 
 

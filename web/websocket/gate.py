@@ -100,7 +100,7 @@ class Gate:
 
     def has_ended(self, session: str | None) -> bool:
         """Whether that login has ended lately."""
-        return session in self._ended
+        return self._ended.get(session, 0.0) > self.clock.monotonic()
 
     def turn_away(self, member: Member, ticket: Ticket) -> None:
         """There will be no socket after all: give back what was taken for it.  Never yields."""

@@ -3,7 +3,7 @@
 The first byte says by its lowest bit whether permessage-deflate was agreed on; the second how the rest is cut.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from websockets.client import ClientProtocol
@@ -42,7 +42,7 @@ def check_frames(data: bytes, seed: int, *, deflates: bool) -> Outcome:
     whole = _feed([data], deflates)
     assert whole == _feed(cut(data, seed), deflates)
     assert all(_size(message) <= MAX_MESSAGE for message in whole.messages)
-    _check_replies(whole)
+    _check_replies(whole, data)
     return whole
 
 
@@ -66,16 +66,33 @@ def _feed(pieces: Sequence[bytes], deflates: bool) -> Outcome:
     return outcome
 
 
-def _check_replies(outcome: Outcome) -> None:
-    """A client understands them: a pong for a ping, and a close at the end."""
+def _check_replies(outcome: Outcome, data: bytes) -> None:
+    """A client understands them: a pong for each ping, in order and with its payload, and a close at the end."""
     client = ClientProtocol(PEER, state=OPEN, max_size=None)
     client.receive_data(outcome.replies)
     assert client.parser_exc is None
     frames = [event for event in client.events_received() if isinstance(event, Frame)]
     opcodes = [frame.opcode for frame in frames]
-    assert opcodes.count(Opcode.PONG) <= outcome.controls
     assert set(opcodes) <= {Opcode.PONG, Opcode.CLOSE}
+    controls = [(opcode, payload) for opcode, payload in _cut_frames(data) if opcode in {Opcode.PING, Opcode.PONG}]
+    read = controls[: outcome.controls]  # before the end, if it came to one
+    pongs = [bytes(frame.data) for frame in frames if frame.opcode is Opcode.PONG]
+    assert pongs == [payload for opcode, payload in read if opcode == Opcode.PING]
     if outcome.ending is None:
+        assert read == controls
         assert Opcode.CLOSE not in opcodes
     else:
         assert opcodes.index(Opcode.CLOSE) == len(opcodes) - 1
+
+
+def _cut_frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The opcode and the payload of each whole frame, also of those behind the end; as naive as can be."""
+    while len(data) >= 2:
+        extra = {126: 2, 127: 8}.get(data[1] & 0x7F, 0)
+        size = int.from_bytes(data[2 : 2 + extra], "big") if extra else data[1] & 0x7F
+        start = 6 + extra
+        if len(data) < start + size:
+            return
+        mask = data[start - 4 : start]
+        yield data[0] & 0xF, bytes(byte ^ mask[at % 4] for at, byte in enumerate(data[start : start + size]))
+        data = data[start + size :]

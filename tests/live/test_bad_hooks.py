@@ -49,15 +49,19 @@ def test_a_hook_that_raises_costs_the_message_and_nothing_else(started: tuple[Se
 @pytest.mark.usefixtures("blocked")
 def test_greetings_that_raise_keep_nobody_out_and_nobody_in(started: tuple[Server, Faulty]) -> None:
     server, faulty = started
+    bystander = faulty.enter("raising", "bystander")
+    bystander.hear("joined")  # itself
     raiser = faulty.enter("raising", "raiser")
+    assert bystander.hear("joined")["user"] == {"user": "raiser"}
     raiser.say("hello")
     assert raiser.hear("message")["text"] == "hello"
     raiser.close()
 
     server.wait_for("on_disconnect failed")
     assert "on_connect failed" in server.log
-    again = faulty.enter("raising", "raiser")
-    assert [user["user"] for user in again.welcome["users"]].count("raiser") == 1
+    assert bystander.hear("left")["user"] == {"user": "raiser"}
+    faulty.enter("raising", "raiser")
+    assert bystander.hear("joined")["user"] == {"user": "raiser"}
 
 
 @pytest.mark.usefixtures("blocked")

@@ -24,6 +24,7 @@ from tests.soak.journal import Journal
 from tests.soak.meter import descriptors, memory, only_child
 
 TALK, MOVES = 60.0, 25.0  # a second
+SPARE = 20  # descriptors or greenlets: the connections of the last requests
 GROWTH = 1.1  # times what the worker had after the first minute, at most
 RECENT = 100  # CHAT_RESUME_LIMIT: what is kept for those who come back is soon full, and does not grow any more
 SETTINGS = {"CHAT_RESUME_LIMIT": str(RECENT), "CHAT_PING_INTERVAL": "5", "CHAT_WRITE_BUF": str(2**16)}
@@ -41,7 +42,7 @@ class Soak:
         self._journal = journal
 
     def run(self, minutes: float) -> None:
-        before = descriptors(self._worker)
+        before = self._descriptors_and_greenlets()
         self._house.open()
         print("  ".join(f"{name:>11}" for name in COLUMNS), flush=True)
         began = time.monotonic()
@@ -53,16 +54,27 @@ class Soak:
         self._row(minutes)
         self._look_at_memory()
         self._house.empty()
-        if (after := descriptors(self._worker)) > before + 20:  # the connections of the last requests
-            self._journal.fault("ghost", f"everybody has left, and of {before} descriptors there are {after}")
+        self._look_for_leaks(before)
 
     def _row(self, minute: float) -> None:
         self.resident.append(memory(self._worker))
         here = sum(guest.is_here for guest in self._house.guests)
         journal, said, left = self._journal, self._house.said, sum(self._house.departures.values())
         row = (f"{minute:.1f}", here, said, journal.acks, journal.heard, journal.recoveries, left)
-        process = (self.resident[-1] // 1024, descriptors(self._worker), self._desk.ask("GET", "/greenlets", "admin"))
+        process = (self.resident[-1] // 1024, *self._descriptors_and_greenlets())
         print("  ".join(f"{value:>11}" for value in (*row, *process, sum(journal.counts.values()))), flush=True)
+
+    def _descriptors_and_greenlets(self) -> tuple[int, int]:
+        return descriptors(self._worker), self._desk.ask("GET", "/greenlets", "admin")
+
+    def _look_for_leaks(self, before: tuple[int, int]) -> None:
+        def are_back() -> bool:
+            now = self._descriptors_and_greenlets()
+            return all(after <= count + SPARE for count, after in zip(before, now, strict=True))
+
+        if not self._house.wait(are_back, "", pause=1.0):
+            after = self._descriptors_and_greenlets()
+            self._journal.fault("ghost", f"everybody has left; descriptors and greenlets were {before} and are {after}")
 
     def _look_at_memory(self) -> None:
         first, last = self.resident[0], self.resident[-1]
@@ -99,6 +111,10 @@ def verdict(journal: Journal, house: House, seed: int) -> int:
     """Say it, and return the exit status."""
     ways = ", ".join(f"{count} by {way}" for way, count in sorted(house.departures.items()))
     print(f"departures: {ways}; connections refused: {sum(guest.refusals for guest in house.guests)}")
+    done = {"said": house.said, "acked": journal.acks, "heard": journal.heard, "recovered": journal.recoveries}
+    for what, count in done.items():
+        if not count:
+            journal.fault("idle", f"nothing was {what}")
     if not journal.counts:
         print("nothing was lost, doubled, swapped or left over")
         return 0

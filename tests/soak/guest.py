@@ -4,7 +4,6 @@ import json
 import random
 import re
 from collections import deque
-from contextlib import suppress
 from urllib.parse import urlencode
 
 import gevent
@@ -145,7 +144,7 @@ class Guest:
             case "welcome":
                 self.stay = self._journal.enter(self.name, self.channel, self._stop, frame, lasting=self.lasting)
                 self.is_here = True
-                for again in list(self._unacked.values()):
+                for again in self._unacked.values():
                     self._send(again)
             case "message":
                 assert self.stay is not None
@@ -161,5 +160,4 @@ class Guest:
 
     def _send(self, frame: str) -> None:
         assert self._line is not None
-        with suppress(OSError):  # who reads hears of the end
-            self._line.send(frame)
+        self._line.send(frame)

@@ -58,10 +58,11 @@ class House:
     def settle(self) -> None:
         """Have nobody move or speak any more, wait until all are back and all is heard, and look.  Blocks."""
         gevent.killall(self._work)
+        self._look_for_crashes()
         self._await_all("back")
-        self._await(lambda: not any(guest.waits_for_acks for guest in self.guests), "unanswered messages")
+        self.wait(lambda: not any(guest.waits_for_acks for guest in self.guests), "unanswered messages")
         present = [guest.stay for guest in self.guests if guest.stay is not None]
-        self._await(lambda: all(stay.is_up_to_date for stay in present), "messages on their way")
+        self.wait(lambda: all(stay.is_up_to_date for stay in present), "messages on their way")
         self._journal.settle(present)
         self._look_for_ghosts(self._who())
 
@@ -70,6 +71,16 @@ class House:
         for guest in self.guests:
             guest.leave()
         self._look_for_ghosts({channel: [] for channel in set(self._channels)})
+
+    def wait(self, ask: Callable[[], bool], what: str, pause: float = 0.1) -> bool:
+        """Ask until it is so.  Where it is not in time, and `what` tells what is the matter, that is a fault."""
+        with gevent.Timeout(PATIENCE, False):
+            while not ask():
+                gevent.sleep(pause)
+            return True
+        if what:
+            self._journal.fault("late", f"after {PATIENCE:g} s there are still {what}")
+        return False
 
     def _at(self, rate: float, act: Callable[[], None]) -> None:
         """Act so often, a second; a moment that was missed is made up for."""
@@ -92,6 +103,12 @@ class House:
         self.departures[way] += 1
         guest.depart(way, self._dice.expovariate(1 / 3), fresh=fate < 0.2, to=to)
 
+    def _look_for_crashes(self) -> None:
+        """A guest or a mover that has died in silence would pass for a peaceful one."""
+        for greenlet in (*self._work, *(guest.greenlet for guest in self.guests)):
+            if greenlet.exception is not None:
+                self._journal.fault("crashed", f"{greenlet!r}: {greenlet.exception!r}")
+
     def _who(self) -> dict[str, list[str]]:
         """Who should be where."""
         found: dict[str, list[str]] = {channel: [] for channel in set(self._channels)}
@@ -107,7 +124,7 @@ class House:
             listed.update(self._desk.ask("GET", "/present", ADMIN))
             return listed == expected
 
-        if not self._await(agree, "", pause=1.0):
+        if not self.wait(agree, "", pause=1.0):
             for channel, names in expected.items():
                 if strange := set(names) ^ set(listed[channel]):
                     self._journal.fault("ghost", f"{channel}: only the server, or only we, have {sorted(strange)[:10]}")
@@ -117,14 +134,4 @@ class House:
                 self._journal.fault("ghost", f"{channel} is said to have {counts[channel]} users and has {len(names)}")
 
     def _await_all(self, how: str) -> None:
-        self._await(lambda: all(guest.is_here for guest in self.guests), f"guests who are not {how}")
-
-    def _await(self, ask: Callable[[], bool], what: str, pause: float = 0.1) -> bool:
-        """Ask until it is so.  Where it is not in time, and `what` tells what is the matter, that is a fault."""
-        with gevent.Timeout(PATIENCE, False):
-            while not ask():
-                gevent.sleep(pause)
-            return True
-        if what:
-            self._journal.fault("late", f"after {PATIENCE:g} s there are still {what}")
-        return False
+        self.wait(lambda: all(guest.is_here for guest in self.guests), f"guests who are not {how}")

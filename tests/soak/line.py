@@ -3,8 +3,8 @@
 import os
 import struct
 from base64 import b64encode
+from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 
 import gevent
 from gevent import socket
@@ -23,6 +23,8 @@ class Line:
         """
         self.closing: tuple[int, str] = (1006, "")
         self._unread = b""
+        self._unsent: deque[bytes] = deque()
+        self._writer: gevent.Greenlet | None = None
         self._socket = socket.socket()
         try:
             if buffer:
@@ -51,8 +53,8 @@ class Line:
             raise ConnectionError(answer.partition(b"\r\n")[0].decode())
 
     def send(self, text: str) -> None:
-        """Raises: OSError."""
-        self._socket.sendall(_frame(TEXT, text.encode()))
+        """Say it as soon as the server takes it.  Never yields, never raises: who reads hears of the end."""
+        self._send(_frame(TEXT, text.encode()))
 
     def texts(self, pace: float = 0.0) -> Iterator[str]:
         """All that is said until the end; with a `pace` it is read at most so often, in seconds."""
@@ -64,20 +66,22 @@ class Line:
             if kind == TEXT:
                 yield payload.decode()
             elif kind == PING:
-                self._try_to_send(_frame(PONG, payload))
+                self._send(_frame(PONG, payload))
             elif kind == CLOSE:
                 self.closing = int.from_bytes(payload[:2], "big"), payload[2:].decode()
-                self._try_to_send(_frame(CLOSE, payload[:2]))
+                self._send(_frame(CLOSE, payload[:2]))
+                self._flush()
                 return
 
     def say_goodbye(self) -> None:
         """Begin a clean end; `texts` goes on until the server has answered."""
-        self._try_to_send(_frame(CLOSE, b"\x03\xe8"))
+        self._send(_frame(CLOSE, b"\x03\xe8"))
 
     def break_off(self, text: str) -> None:
         """End in the middle of a frame."""
         frame = _frame(TEXT, text.encode())
-        self._try_to_send(frame[: len(frame) // 2])
+        self._send(frame[: len(frame) // 2])
+        self._flush()
         self.close()
 
     def reset(self) -> None:
@@ -87,12 +91,31 @@ class Line:
         self.close()
 
     def close(self) -> None:
-        """Give the descriptor back.  Idempotent."""
+        """Give the descriptor back, which ends whoever reads or writes.  Idempotent."""
         self._socket.close()
 
-    def _try_to_send(self, data: bytes) -> None:
-        with suppress(OSError):  # the next read hears of it
-            self._socket.sendall(data)
+    def _send(self, data: bytes) -> None:
+        self._unsent.append(data)
+        if not self._writer:  # there is none, or it has ended
+            self._writer = gevent.spawn(self._write)
+
+    def _write(self) -> None:
+        """Send one after the other.  A server that takes nothing for long loses us, and `closing` says why."""
+        try:
+            while self._unsent:
+                with gevent.Timeout(PATIENCE, TimeoutError):
+                    self._socket.sendall(self._unsent[0])
+                self._unsent.popleft()
+        except TimeoutError:
+            self.closing = 1006, f"took nothing for {PATIENCE:g} s"
+            self.close()
+        except OSError:  # gone
+            self._unsent.clear()
+
+    def _flush(self) -> None:
+        """Wait until all is sent, or cannot be."""
+        if self._writer:
+            self._writer.join()
 
     def _next(self, pace: float) -> tuple[int, bytes] | None:
         """The next frame, None at the end."""

@@ -65,7 +65,7 @@ def test_where_there_is_no_rate_any_byte_earns_all_and_none_nothing(clock):
 
 
 def test_who_has_no_time_left_need_not_begin(pace, clock):
-    wait(pace, clock, 31)  # the last half of it was our own delay
+    wait(pace, clock, 31)  # of which the last second was our own delay
 
     assert pace.left == 0
     with pytest.raises(TimeoutError), pace:

@@ -10,6 +10,10 @@ from web.throttle import SWEEP, Throttle
 from web.websocket.rate import Rate
 
 
+class Name(str):
+    """A name that tells whether it is remembered."""
+
+
 @pytest.fixture
 def throttle(clock: TurnedClock) -> Throttle:
     return Throttle(Rate.per_second(2, 3), clock)
@@ -58,6 +62,17 @@ def test_a_rate_of_zero_is_no_limit(clock: TurnedClock) -> None:
     assert allowed(Throttle(Rate.per_second(0, 3), clock), "ann") == 100
 
 
+def test_without_a_limit_nobody_is_remembered(clock: TurnedClock) -> None:
+    throttle, names = Throttle(Rate.per_second(0, 3), clock), WeakSet()
+    for number in range(10):
+        name = Name(number)
+        names.add(name)
+        throttle.spend(name)
+    del name
+
+    assert len(names) == 0
+
+
 def test_however_many_users_come_those_who_are_refused_are_not_forgotten(clock: TurnedClock) -> None:
     throttle = Throttle(Rate.per_second(1, 3), clock)
     allowed(throttle, "ann")
@@ -66,10 +81,6 @@ def test_however_many_users_come_those_who_are_refused_are_not_forgotten(clock: 
         throttle.spend(f"user {number}")
 
     assert allowed(throttle, "ann") == 0
-
-
-class Name(str):
-    """A name that tells whether it is remembered."""
 
 
 def test_users_who_have_their_full_allowance_again_are_forgotten(throttle: Throttle, clock: TurnedClock) -> None:

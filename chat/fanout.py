@@ -159,7 +159,8 @@ class Fanout:
         self._groups.setdefault(member.conn.format, {})[member] = member.conn.sink
         self._users[member.username] = (*self._users.get(member.username, ()), member)
         welcome.offset = self.offset
-        member.conn.write(member.conn.format.encode([welcome, *missed]))
+        form = member.conn.format
+        member.conn.write(form.encode([welcome]) + form.encode_for_one(missed))
         member.start()
 
     def _write(self, turn: Turn) -> None:

@@ -26,6 +26,10 @@ class Format(ABC):
         The encoding of two batches, one behind the other, is that of both together.
         """
 
+    def encode_for_one(self, events: Sequence[Event]) -> bytes:
+        """The same for one reader alone, perhaps very many at once: packing that only pays when shared is left out."""
+        return self.encode(events)
+
 
 def plain_line(date: datetime, sender: str, text: str) -> str:
     """`2006-01-02 - 15:04:05 (+0000) > sender: text`; without `sender: ` for the system."""

@@ -23,6 +23,10 @@ class FramedFormat(Format):
         frame = self.frame
         return b"".join([frame(data) for event in events if (data := self.render(event))])
 
+    def encode_for_one(self, events: Sequence[Event]) -> bytes:
+        # Never compressed (RFC 7692 section 6 allows it): a thousand missed events would hold up the hub for 40 to 110 ms.
+        return b"".join([text_frame(data) for event in events if (data := self.render(event))])
+
     @abstractmethod
     def render(self, event: Event) -> bytes:
         """One event in UTF-8, b"" when it is not shown."""

@@ -53,6 +53,14 @@ def test_a_plain_client_gets_a_line_in_one_text_frame(event: Event, line: str) -
     assert plain_text(event) == line
 
 
+def test_what_one_reader_has_missed_is_not_compressed_for_it(formats: V1Formats) -> None:
+    missed = [Message("ann", "again " * WORTHWHILE, DATE, "1", number) for number in range(3)]
+
+    for form, packed in ((PLAIN, DEFLATED_PLAIN), (formats.of("lobby"), formats.of("lobby", deflated=True))):
+        assert packed.encode_for_one(missed) == form.encode_for_one(missed) == form.encode(missed)
+        assert packed.encode(missed) != form.encode(missed)
+
+
 @pytest.mark.parametrize("event", HIDDEN, ids=lambda event: type(event).__name__)
 def test_a_plain_client_gets_nothing_of_what_has_no_line(event: Event) -> None:
     assert PLAIN.encode([event]) == b""

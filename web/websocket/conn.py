@@ -12,7 +12,7 @@ from chat.closing import FLOOD, NOT_TEXT, CloseCode, Closing
 from chat.conn import DirectConn, OnGone, OnMessage
 from chat.errors import BadRequest, ChatError, NotJoined, RateLimited
 from chat.event import Refusal
-from chat.wire import Pong, Publish, Request, decode, ping
+from chat.wire import Pong, Publish, decode, ping
 from web.websocket.base import BaseSocket
 from web.websocket.formats import DEFLATED_PLAIN, PLAIN, FramedFormat, PlainFormat
 from web.websocket.limits import SocketLimits
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MESSAGE_BURST: Final = 3.0  # seconds' worth of messages that one socket may send at once
 CONTROL_BURST: Final = 6.0  # the same of pings and pongs
+ANSWERS: Final = 2  # to one probe of ours: a pong frame and, on chat.v1, a `pong`
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Rules:
         return cls(
             clock,
             Rate.per_second(messages, max(messages * MESSAGE_BURST, 1.0)),
-            Rate.per_second(controls, max(controls * CONTROL_BURST, 1.0)),
+            Rate.per_second(controls, max(controls * CONTROL_BURST, float(ANSWERS))),
             limits.max_refused,
             on_end,
         )
@@ -101,6 +102,7 @@ class WebSocketConn(DirectConn):
         return self.socket
 
     def probe(self) -> None:
+        self._controls_until -= ANSWERS * self._rules.controls.interval  # what we ask for costs the peer nothing
         self.socket.write(self.PING)
 
     def pause(self) -> None:
@@ -151,15 +153,26 @@ class WebSocketConn(DirectConn):
         if on_gone is not None:
             on_gone(closing)
 
-    def _request(self, message: str) -> Request | None:
+    def _request(self, message: str) -> Publish | None:
         """What the peer asks for, None for a mere sign of life.  Raises: RateLimited, BadRequest."""
-        now = self._rules.clock.monotonic()
-        until = self._rules.messages.spend(self._said_until, now)
+        try:
+            request = self._decode(message)
+        except BadRequest as exc:
+            self._spend(exc.id)
+            raise
+        if request is None:
+            self.pinged(1)
+        else:
+            self._spend(request.id)
+        return request
+
+    def _spend(self, id: str | None) -> None:
+        """Count one message.  Raises: RateLimited."""
+        until = self._rules.messages.spend(self._said_until, self._rules.clock.monotonic())
         if until is None:
-            raise RateLimited(self._id_of(message))
+            raise RateLimited(id or "")
         self._said_until = until
         self._refused -= self._refused > 0
-        return self._decode(message)
 
     def _refuse(self, error: ChatError) -> None:
         self._refused += 1
@@ -175,12 +188,8 @@ class WebSocketConn(DirectConn):
     def format(self) -> FramedFormat: ...
 
     @abstractmethod
-    def _decode(self, message: str) -> Request | None:
-        """Read a frame.  Raises: BadRequest."""
-
-    @abstractmethod
-    def _id_of(self, message: str) -> str:
-        """The id of a request that is refused unread."""
+    def _decode(self, message: str) -> Publish | None:
+        """Read a frame; None is a mere sign of life.  Raises: BadRequest."""
 
 
 class PlainConn(WebSocketConn):
@@ -192,11 +201,8 @@ class PlainConn(WebSocketConn):
     def format(self) -> PlainFormat:
         return DEFLATED_PLAIN if self.socket.deflates else PLAIN
 
-    def _decode(self, message: str) -> Request:
+    def _decode(self, message: str) -> Publish:
         return Publish(message)
-
-    def _id_of(self, message: str) -> str:  # noqa: ARG002 (the other wire has ids)
-        return ""
 
 
 class V1Conn(WebSocketConn):
@@ -216,17 +222,10 @@ class V1Conn(WebSocketConn):
     def format(self) -> FramedFormat:
         return self._format
 
-    def _decode(self, message: str) -> Request | None:
+    def _decode(self, message: str) -> Publish | None:
         request = decode(message)
         if isinstance(request, Pong):
             return None
         if request.channel != self._channel:
             raise NotJoined(NotJoined.text, request.id)
         return request
-
-    def _id_of(self, message: str) -> str:
-        try:
-            request = decode(message)
-        except BadRequest as exc:
-            return exc.id or ""
-        return request.id or "" if isinstance(request, Publish) else ""

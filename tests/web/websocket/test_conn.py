@@ -198,7 +198,6 @@ def test_a_refusal_of_chat_v1_names_the_request(v1: Talk) -> None:
         ('{"type": "publish", "text": "x", "channel": "lobby"}', None),
         ('{"type": "publish", "text": "x", "channel": "attic", "id": "1"}', "1"),
         ('{"type": "dance", "id": "1"}', "1"),
-        ('{"type": "pong"}', None),
         ("no json", None),
         ("", None),
     ],
@@ -302,6 +301,29 @@ def test_ten_pings_a_second_are_endured_for_ever(talk: Talk) -> None:
         talk.clock.advance(0.1)
 
     assert talk.socket.closing is None
+
+
+def test_the_pongs_of_a_page_are_no_messages_and_no_way_to_flood(v1: Talk) -> None:
+    for _ in range(60):
+        v1.socket.say('{"type": "pong"}')
+    v1.ask(type="publish", text="hello")
+
+    assert v1.heard == [Publish("hello", "lobby")]
+    v1.socket.say('{"type": "pong"}')
+    assert v1.socket.frames[-1].closing == FLOOD
+
+
+def test_who_answers_our_pings_is_never_too_fast_however_few_pings_are_allowed(clock: TurnedClock) -> None:
+    v1 = Talk(clock, v1=True, limits=SocketLimits(message_rate=0.01, ping_rate=0.001))
+    for _ in range(100):
+        v1.conn.probe()
+        v1.socket.hear(client_frame(b"", PONG))
+        v1.socket.say('{"type": "pong"}')
+        clock.advance(25)
+
+    assert v1.socket.closing is None
+    v1.socket.hear(client_frame(b"", PONG) * 3)
+    assert v1.socket.closing == FLOOD
 
 
 # What is told

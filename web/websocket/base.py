@@ -215,10 +215,13 @@ class BaseSocket(ABC):
         """Deliver what waits, then read again."""
         self._deliver()
         if self._rest and self._listening():
-            rest, self._rest = self._rest, b""
-            self._heard(rest)
+            data, self._rest = self._rest[: self._read_buf], self._rest[self._read_buf :]
+            self._heard(data)
         if self._listening():
-            self._read_on()
+            if self._rest:
+                self._go_on_soon()
+            else:
+                self._read_on()
 
     def _listening(self) -> bool:
         if self._state is State.OPEN:

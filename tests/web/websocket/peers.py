@@ -49,9 +49,9 @@ def until(condition: Callable[[], object]) -> None:
             gevent.sleep(0)
 
 
-def turn_hub() -> None:
+def turn_hub(times: int = 20) -> None:
     """Let everything happen that can happen now."""
-    for _ in range(20):
+    for _ in range(times):
         gevent.sleep(0)
 
 

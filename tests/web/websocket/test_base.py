@@ -59,6 +59,19 @@ def test_what_was_read_ahead_comes_first(make_wire):
     assert heard.heard == ["first", "behind the handshake", "last"]
 
 
+def test_what_was_read_ahead_takes_many_turns_as_well(make_wire):
+    wire = make_wire(rest=text("x") * 5000)
+    heard = started(wire)
+    counts = [0]
+
+    while counts[-1] < 5000:
+        turn_hub(1)
+        counts.append(len(heard.heard))
+
+    in_one_turn = Bounds().read_buf // len(text("x")) + 1
+    assert max(after - before for before, after in pairwise(counts)) <= in_one_turn
+
+
 def test_a_long_message_takes_many_turns(wire):
     heard = started(wire)
 

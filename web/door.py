@@ -50,7 +50,7 @@ def _enter(host: Host, upgrade: Upgrade, token: str, resume: Resume | None, addr
     rights = host.rights(grant.username, grant.channel)
     if "join" not in rights:
         raise Forbidden
-    ticket = gate.census.enter(grant.username, address)
+    ticket = gate.count(grant.username, address)
     try:
         member = server.reserve(grant, rights)
     except BaseException:  # a database that has gone, a greenlet that is killed

@@ -47,8 +47,8 @@ log: Final = logging.getLogger("web")
 
 BURST: Final = 120  # tokens, or channels, at once: a browser that restores its tabs wants many
 HANDSHAKE_BURST: Final = 10.0  # seconds' worth of handshakes at once
-LAST: Final = 1.0  # seconds of the time for draining that are kept for what comes after sockets and channels
-FLUSH: Final = 1.0  # seconds for what was said last, of the time for draining
+LAST: Final = 1.0  # seconds of the time for draining, half of it at most, for what comes after sockets and channels
+FLUSH: Final = 1.0  # seconds, half of what is left at most, for what was said last
 HURRY: Final = 0.3  # seconds that sockets and channels still get when somebody is in a hurry
 POLL: Final = 0.02  # seconds between two looks whether it is time to stop waiting
 
@@ -266,20 +266,22 @@ class Chat:
         if running is None or running.is_draining:
             return
         running.is_draining = True
-        ends = running.gate.clock.monotonic() + max(self.drain_timeout - LAST, 0)
+        last = min(LAST, self.drain_timeout / 2)
+        ends = running.gate.clock.monotonic() + self.drain_timeout - last
         running.deadline = min(running.deadline, ends)
         running.gate.hush()
         for companion in self.companions:
             companion.stop()
         if self._authorize is not None:
             self._reviewer.kill(timeout=POLL)
-        self._wait_for(gevent.spawn(running.server.flush), max(self._rest() - FLUSH, 0))
-        running.gate.see_off()
-        # While the peers answer, channels call their last hooks and write down how far they have come.
+        self._wait_for(gevent.spawn(running.server.flush), max(self._rest() - FLUSH, self._rest() / 2))
+        half = self._rest() / 2  # however large the house, channels have the other one to write down how far they have come
+        running.gate.see_off(lambda: self._rest() <= half)
+        # While the peers answer, channels call their last hooks too.
         stopping = gevent.spawn(running.server.stop, SERVER_CLOSED, max(self._rest(), 0))
         running.gate.await_goodbyes(lambda: self._rest() <= 0)
-        self._wait_for(stopping, -LAST / 4)
-        with at_most(LAST / 4):
+        self._wait_for(stopping, -last / 4)
+        with at_most(last / 4):
             running.database.close()
         self._is_drained, self._running = True, None
         serving.deregister(self)

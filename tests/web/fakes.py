@@ -86,10 +86,10 @@ class SocketFake(BaseSocket):
     `sent` is what was written to it, each time; `frames` is what that says.
     """
 
-    def __init__(self, clock: Clock, write_buf: int = 1 << 20, *, deflates: bool = False) -> None:
+    def __init__(self, clock: Clock, bounds: Bounds | None = None, *, deflates: bool = False) -> None:
         extensions = [PerMessageDeflate(True, True, 15, 15)] if deflates else []
         protocol = MessageProtocol(max_message=1 << 16, max_fragments=16, extensions=extensions)
-        super().__init__(protocol, Bounds(write_buf=write_buf), clock)
+        super().__init__(protocol, bounds or Bounds(), clock)
         self.sent: list[bytes] = []
         self.frames: list[Frame] = []
         self.reading = False

@@ -8,6 +8,7 @@ from chat.closing import FLOOD, SLOW, Closing
 from chat.testing import TurnedClock
 from tests.web.conftest import Dial, MakeHost, Serve
 from tests.web.fakes import HANDSHAKE, PING, Caller, SocketFake, client_frame, close_frame
+from web.websocket.limits import Bounds
 
 Enter = Callable[..., Caller]
 
@@ -96,7 +97,7 @@ def test_a_text_may_have_just_the_limit_in_bytes_and_what_is_longer_costs_nobody
 def test_a_peer_that_does_not_read_may_have_just_so_much_waiting(
     clock: TurnedClock, waiting: int, closing: Closing | None
 ) -> None:
-    socket = SocketFake(clock, write_buf=100)
+    socket = SocketFake(clock, Bounds(write_buf=100))
     socket.stuck = True
 
     socket.write(b"x" * waiting)

@@ -108,7 +108,7 @@ def test_all_that_is_malformed_is_told_before_the_version(house: House, query: s
 
 def test_what_stands_in_the_way_first_is_told_first(make_house: MakeHouse) -> None:
     house = make_house(CONNECTIONS=1, DUPLICATE_USER="reject")
-    house.plain("bob")
+    bob = house.plain("bob")
     wrong: dict[str, str | None] = {
         "Sec-WebSocket-Key": "short",
         "Sec-WebSocket-Version": "8",
@@ -120,6 +120,7 @@ def test_what_stands_in_the_way_first_is_told_first(make_house: MakeHouse) -> No
         wrong[header] = {**HANDSHAKE, "Origin": None}[header]
         told.append(house.ask("none", wrong)[0])
     house.chat.server.get_channel("lobby").close()
+    bob.hang_up()
     house.until_empty()
     told.append(house.ask("none", wrong)[0])
 
@@ -291,6 +292,7 @@ def test_a_full_house_refuses_spending_no_token_until_somebody_leaves(make_house
     assert house.counted == (2, 2)
     first.send(close_frame())
     assert first.closing() == Closing(1000)
+    first.hang_up()
     wait_until(lambda: house.counted == (1, 1))
 
     assert house.ask(token)[0].status == 101
@@ -481,6 +483,7 @@ def test_whoever_leaves_gives_the_place_and_the_name_back(
                 house.chat.server.get_channel("lobby").close()
                 assert caller.closing() == CHANNEL_CLOSED
                 house.chat.server.create_channel("lobby")
+        caller.hang_up()
         house.until_empty()
 
 
@@ -781,6 +784,7 @@ def test_too_many_messages_are_refused_with_their_ids_and_a_flood_is_closed(make
 
     ann.ask(type="publish", channel="lobby", text="x", id="last")
     assert ann.closing() == FLOOD
+    ann.hang_up()
     house.until_empty()
 
 
@@ -793,6 +797,7 @@ def test_a_flood_of_pings_is_closed(house: House) -> None:
     ann.send(client_frame(b"", PING) * 200)
 
     assert ann.closing() == FLOOD
+    ann.hang_up()
     house.until_empty()
 
 
@@ -877,4 +882,18 @@ def test_everybody_is_seen_off_with_the_time_to_come_back(house: House) -> None:
         caller.send(close_frame(1012))
         assert caller.at_end()
         caller.hang_up()
+    draining.get(timeout=5)
+
+
+def test_a_short_time_for_draining_is_enough_to_say_goodbye(make_house: MakeHouse) -> None:
+    house = make_house(DRAIN_TIMEOUT=1.0)
+    caller = house.v1()
+    wait_until(lambda: house.chat.server.get_channel("lobby").get_users() == ["ann"])
+    caller.ask(type="publish", channel="lobby", text="unheard")  # and unread, so closing hard would be a reset
+    draining = gevent.spawn(house.chat.drain)
+
+    assert caller.closing().code == 1012
+    caller.send(close_frame(1012))
+    assert caller.at_end()
+    caller.hang_up()
     draining.get(timeout=5)

@@ -351,6 +351,7 @@ class BaseSocket(ABC):
         self._release()
         self._protocol.end()
         self._deliver()
+        self._bounds.on_closed(self)
 
     def _crashed(self) -> None:
         """The top of a callback caught something."""

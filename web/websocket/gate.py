@@ -14,7 +14,7 @@ from chat.errors import ChatError, ServerClosed
 from chat.member import Member, Resume
 from chat.wire import Limits
 from web.websocket.base import BaseSocket
-from web.websocket.census import Census, Ticket
+from web.websocket.census import Census, Ticket, TooManyConnections
 from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn
 from web.websocket.formats import V1Formats
 from web.websocket.heartbeat import Heartbeat
@@ -63,6 +63,7 @@ class Gate:
             max_message=limits.max_frame,
             max_fragments=limits.max_fragments,
             close_timeout=limits.close_timeout,
+            on_closed=self._closed,
         )
         self._rules = Rules.of(limits, self.clock, self._left)
         self._formats = V1Formats(Limits(conf.max_message, limits.message_rate), limits.ping_interval)
@@ -70,10 +71,25 @@ class Gate:
         self._token_deadline = conf.token_deadline
         self._ended: dict[str | None, float] = {}  # logins that have ended, for as long as a token of theirs may live
         self._guests: dict[WebSocketConn, tuple[Member, Ticket]] = {}
-        self._seen_off: list[BaseSocket] = []
+        self._leaving: dict[BaseSocket, Ticket] = {}  # of guests no more, but the descriptor is still open
 
     def __len__(self) -> int:
         return len(self._guests)
+
+    def count(self, username: str, address: str) -> Ticket:
+        """Take a place for who comes.  Never yields.  Raises: TooManyConnections.
+
+        Where there is none, one of the same user's that is closing is cut off for it: a peer that was lost does not answer
+        our close, and who comes back should not have to wait for that.
+        """
+        try:
+            return self.census.enter(username, address)
+        except TooManyConnections:
+            closing = next((socket for socket, ticket in self._leaving.items() if ticket.username == username), None)
+            if closing is None:
+                raise
+            closing.abort()
+            return self.census.enter(username, address)
 
     def enter(self, socket: BaseSocket, member: Member, ticket: Ticket, *, v1: bool, resume: Resume | None) -> None:
         """Join an upgraded socket to its channel.  Never blocks."""
@@ -147,29 +163,40 @@ class Gate:
         for conn in self._guests:
             conn.hush()
 
-    def see_off(self) -> None:
-        """Say goodbye to everybody with 1012, in batches.  Blocks, for 5 ms a batch."""
+    def see_off(self, is_over: Callable[[], bool]) -> None:
+        """Say goodbye to everybody with 1012, in batches.  Blocks, for 5 ms a batch, and no more once `is_over()`."""
         self._heartbeat.stop()
         count = len(self._guests)
         for number, conn in enumerate(list(self._guests), 1):
-            self._seen_off.append(conn.socket)
             conn.close(*restart(_spread(count)))
-            if number % BATCH == 0:
+            if number % BATCH == 0 and not is_over():
                 gevent.sleep(0.005)
 
     def await_goodbyes(self, is_over: Callable[[], bool]) -> None:
-        """Return when all that were seen off are closed; those that are not when `is_over()` are cut off.  Blocks."""
-        while not is_over() and not all(socket.closed for socket in self._seen_off):
+        """Return when all that were closing are closed; those that are not when `is_over()` are cut off.  Blocks."""
+        while self._leaving and not is_over():
             gevent.sleep(POLL)
-        for socket in self._seen_off:
+        for socket in list(self._leaving):
             socket.abort()
 
     def _left(self, conn: WebSocketConn) -> None:
-        """A connection has ended.  Called in the hub."""
+        """A connection has ended; its place is free once its descriptor is.  Called in the hub."""
         self._heartbeat.forget(conn)
         found = self._guests.pop(conn, None)
-        if found is not None:
-            self.census.leave(found[1])
+        if found is None:
+            return
+        _, ticket = found
+        if conn.socket.closed:
+            self.census.leave(ticket)
+        else:
+            self._leaving[conn.socket] = ticket
+
+    def _closed(self, socket: object) -> None:
+        """A descriptor is gone.  Called in the hub."""
+        assert isinstance(socket, BaseSocket)
+        ticket = self._leaving.pop(socket, None)
+        if ticket is not None:
+            self.census.leave(ticket)
 
 
 def _spread(count: int) -> float:

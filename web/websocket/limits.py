@@ -4,12 +4,14 @@ Each is one object that all connections share, so a limit costs an idle one noth
 its field.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from chat.config import MAY_BE_ZERO, check_fields
+from chat.config import MAY_BE_ZERO, ServerConf, check_fields
 
-READ_BUF: Final = 8192  # bytes a turn: 64 KiB of tiny frames would hold up the loop for 30 ms
+MAX_FRAME: Final = 64 * 1024  # bytes of one message on the wire
+MAX_FRAGMENTS: Final = 1024  # frames of one message
 CLOSE_TIMEOUT: Final = 5.0  # seconds for the peer's close frame, and for what is still queued
 
 
@@ -45,9 +47,9 @@ class HttpLimits:
 class SocketLimits:
     """What one WebSocket may do.  Times are seconds."""
 
-    max_frame: int = 64 * 1024
+    max_frame: int = MAX_FRAME
     """Bytes of one message on the wire, with what is around the text."""
-    max_fragments: int = 1024
+    max_fragments: int = MAX_FRAGMENTS
     """Frames of one message."""
     message_rate: float = field(default=10.0, metadata=MAY_BE_ZERO)
     """Messages a second, bursts of three times that; 0 is no limit."""
@@ -66,17 +68,26 @@ class SocketLimits:
         check_fields(self)
 
 
+_CONF: Final = ServerConf()
+
+
+def _nobody_hears(socket: object) -> None:
+    """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
     """What the transport of a WebSocket goes by.  Sizes are bytes."""
 
-    write_buf: int = 1 << 20
+    write_buf: int = _CONF.write_buf
     """Queued for a slow peer before it is closed with 4008."""
-    read_buf: int = READ_BUF
+    read_buf: int = _CONF.read_buf
     """Read in one turn."""
-    max_message: int = 64 * 1024
+    max_message: int = MAX_FRAME
     """On the wire, after decompression."""
-    max_fragments: int = 1024
+    max_fragments: int = MAX_FRAGMENTS
     """Frames of one message."""
     close_timeout: float = CLOSE_TIMEOUT
     """Seconds, as in `SocketLimits`."""
+    on_closed: Callable[[object], None] = _nobody_hears
+    """Called in the hub with each socket whose descriptor is gone, last of all."""

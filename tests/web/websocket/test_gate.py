@@ -12,10 +12,12 @@ from chat.member import EVERYBODY, Member, Resume
 from chat.testing import TurnedClock
 from chat.tokens import Grant
 from tests.chat.steps import never_yields, wait_until
-from tests.web.fakes import PONG, SocketFake, client_frame, close_frame
+from tests.web.fakes import BINARY, PONG, SocketFake, client_frame, close_frame
 from web.settings import Settings, load
+from web.websocket.base import LINGER
 from web.websocket.census import TooManyConnections
 from web.websocket.gate import BATCH, LATE, Gate
+from web.websocket.limits import CLOSE_TIMEOUT
 
 Rights = Callable[[str, str], frozenset[str]]
 
@@ -44,9 +46,9 @@ class House:
         deflates: bool = False,
     ) -> SocketFake:
         """All that a handshake does; returns once it is in."""
-        ticket = self.gate.census.enter(username, "a")
+        ticket = self.gate.count(username, "a")
         member = self.reserve(username, session)
-        socket = SocketFake(self.clock, deflates=deflates)
+        socket = SocketFake(self.clock, self.gate.bounds, deflates=deflates)
         self.gate.enter(socket, member, ticket, v1=v1, resume=resume)
         wait_until(lambda: socket.reading or socket.closing is not None)
         return socket
@@ -83,6 +85,14 @@ def heard(socket: SocketFake, type: str) -> list[dict[str, object]]:
     """All events of that type, once there is one."""
     wait_until(lambda: any(event["type"] == type for event in socket.events))
     return [event for event in socket.events if event["type"] == type]
+
+
+def part(*sockets: SocketFake) -> None:
+    """The peers hear our goodbye and hang up."""
+    for socket in sockets:
+        wait_until(lambda socket=socket: socket.reading or socket.closed)
+        if not socket.closed:
+            socket.hang_up()
 
 
 # In
@@ -161,8 +171,21 @@ def test_who_comes_back_is_told_what_was_missed(house: House) -> None:
     assert heard(again, "welcome")[0]["recovered"] is True
 
 
+def test_what_was_missed_is_not_compressed_for_the_one_who_missed_it(house: House) -> None:
+    ann = house.enter("ann")
+    [welcome] = heard(ann, "welcome")
+    long = "hear, hear " * 100
+    house.server.get_channel("lobby").new_broadcast(long, "ann")
+    heard(ann, "message")
+
+    back = house.enter("bob", resume=Resume(str(welcome["epoch"]), 0, 1000), deflates=True)
+
+    assert [event["text"] for event in heard(back, "message")] == [long]
+    assert [frame.deflated for frame in back.frames if b'"message",' in frame.payload] == [False]
+
+
 def test_entering_never_yields(house: House) -> None:
-    ticket, member, socket = house.gate.census.enter("ann", "a"), house.reserve("ann"), SocketFake(house.clock)
+    ticket, member, socket = house.gate.count("ann", "a"), house.reserve("ann"), SocketFake(house.clock, house.gate.bounds)
 
     with never_yields():
         house.gate.enter(socket, member, ticket, v1=True, resume=None)
@@ -208,12 +231,14 @@ def test_who_leaves_is_counted_no_more_however_it_ends(
         leave(house, socket)
 
     assert socket.closing == closing
+    assert house.counted == (0, not socket.closed), "whose descriptor is open has a place"
+    part(socket)
     assert house.counted == (0, 0)
 
 
 def test_who_is_turned_away_is_counted_no_more_and_the_name_is_free(make_house: MakeHouse) -> None:
     house = make_house(DUPLICATE_USER="reject")
-    ticket, member = house.gate.census.enter("ann", "a"), house.reserve("ann")
+    ticket, member = house.gate.count("ann", "a"), house.reserve("ann")
     with pytest.raises(UserAlreadyConnected):
         house.reserve("ann")
 
@@ -225,12 +250,14 @@ def test_who_is_turned_away_is_counted_no_more_and_the_name_is_free(make_house: 
 
 
 def test_a_channel_that_ends_while_the_101_is_on_its_way_sends_its_guest_back(house: House) -> None:
-    ticket, member = house.gate.census.enter("ann", "a"), house.reserve("ann")
+    ticket, member = house.gate.count("ann", "a"), house.reserve("ann")
     house.server.get_channel("lobby").close()
-    socket = SocketFake(house.clock)
+    socket = SocketFake(house.clock, house.gate.bounds)
 
     house.gate.enter(socket, member, ticket, v1=True, resume=None)
 
+    assert house.counted == (0, 1)
+    part(socket)
     assert house.counted == (0, 0)
     assert socket.closing is not None
     assert socket.closing.code == 1012
@@ -239,12 +266,13 @@ def test_a_channel_that_ends_while_the_101_is_on_its_way_sends_its_guest_back(ho
 
 def test_one_that_the_newest_replaces_before_it_was_welcomed_is_counted_no_more(make_house: MakeHouse) -> None:
     house = make_house(DUPLICATE_USER="replace", CONNECTIONS_PER_USER=2)
-    ticket, member, first = house.gate.census.enter("ann", "a"), house.reserve("ann"), SocketFake(house.clock)
+    ticket, member, first = house.gate.count("ann", "a"), house.reserve("ann"), SocketFake(house.clock, house.gate.bounds)
     house.gate.enter(first, member, ticket, v1=True, resume=None)  # its turn in the channel is still to come
 
     second = house.enter("ann")
 
     assert (first.closing, second.closing) == (REPLACED, None)
+    part(first)
     assert house.counted == (1, 1)
     assert house.server.get_channel("lobby").get_users() == ["ann"]
 
@@ -263,8 +291,8 @@ def test_one_that_is_kicked_before_it_was_welcomed_is_counted_no_more(make_house
     hook = SlowGreeting()
     house = make_house(controller=hook)
     first = house.enter("ann")
-    second_tab = SocketFake(house.clock)
-    ticket = house.gate.census.enter("ann", "a")
+    second_tab = SocketFake(house.clock, house.gate.bounds)
+    ticket = house.gate.count("ann", "a")
     house.gate.enter(second_tab, house.reserve("ann"), ticket, v1=True, resume=None)
     assert house.counted == (2, 2)
 
@@ -274,17 +302,23 @@ def test_one_that_is_kicked_before_it_was_welcomed_is_counted_no_more(make_house
     kicking.get(timeout=5)
 
     assert (first.closing, second_tab.closing) == (KICKED, KICKED)
+    part(first, second_tab)
     assert house.counted == (0, 0)
 
 
 def test_a_login_that_ends_while_its_socket_waits_for_its_turn_ends_that_too(house: House) -> None:
-    ticket, member, socket = house.gate.census.enter("ann", "a"), house.reserve("ann", "the login"), SocketFake(house.clock)
+    ticket, member, socket = (
+        house.gate.count("ann", "a"),
+        house.reserve("ann", "the login"),
+        SocketFake(house.clock, house.gate.bounds),
+    )
     house.gate.enter(socket, member, ticket, v1=True, resume=None)
 
     house.gate.close_session("the login")
 
     wait_until(lambda: house.server.get_channel("lobby").get_users() == [])
     assert socket.closing == LOGGED_OUT
+    part(socket)
     assert house.counted == (0, 0)
 
 
@@ -301,6 +335,7 @@ def test_a_login_that_has_ended_lets_nobody_in_until_its_tokens_are_too_old(hous
     late = house.enter(session="1")
 
     assert late.closing == LOGGED_OUT
+    part(late)
     assert house.counted == (0, 0)
     assert house.gate.has_ended("1")
     house.clock.advance(house.gate._token_deadline + LATE - 1)
@@ -334,6 +369,37 @@ def test_limits_hold_again_once_somebody_has_left(make_house: MakeHouse) -> None
 
     house.enter("cid")
     assert house.counted == (2, 2)
+
+
+def test_however_many_are_closing_no_more_descriptors_are_open_than_there_may_be(make_house: MakeHouse) -> None:
+    house = make_house(CONNECTIONS=2)
+    sockets = [house.enter("ann"), house.enter("bob")]
+    for socket in sockets:
+        socket.hear(client_frame(b"", BINARY))  # which ends it
+
+    with pytest.raises(TooManyConnections):
+        house.enter("cid")
+
+    assert house.counted == (0, 2)
+    house.clock.advance(CLOSE_TIMEOUT)
+    house.clock.advance(LINGER)
+    assert [socket.closed for socket in sockets] == [True, True], "they never answered"
+    assert house.counted == (0, 0)
+
+
+def test_whoever_comes_back_need_not_wait_for_the_connections_that_were_lost(make_house: MakeHouse) -> None:
+    house = make_house(CONNECTIONS_PER_USER=2)
+    lost, alive, other = house.enter("ann"), house.enter("ann"), house.enter("bob")
+    for socket in (lost, other):
+        socket.close(*STALE)
+
+    back = house.enter("ann")
+
+    assert (lost.closed, other.closed) == (True, False)
+    assert (alive.closing, back.closing) == (None, None)
+    assert house.counted == (2, 3)
+    with pytest.raises(TooManyConnections):
+        house.enter("ann")
 
 
 # Reviews
@@ -388,7 +454,7 @@ def see_off(house: House, seconds: float = 4.0) -> None:
     house.gate.hush()
     house.server.flush()
     deadline = house.clock.monotonic() + seconds
-    house.gate.see_off()
+    house.gate.see_off(lambda: house.clock.monotonic() >= deadline)
     house.gate.await_goodbyes(lambda: house.clock.monotonic() >= deadline)
 
 
@@ -412,13 +478,14 @@ def test_a_channel_that_has_room_again_does_not_make_it_listen(house: House) -> 
 
 
 def test_who_was_on_the_way_in_when_it_was_hushed_is_sent_back_like_all_the_others(house: House) -> None:
-    ticket, member, socket = house.gate.census.enter("ann", "a"), house.reserve("ann"), SocketFake(house.clock)
+    ticket, member, socket = house.gate.count("ann", "a"), house.reserve("ann"), SocketFake(house.clock, house.gate.bounds)
     house.gate.hush()
 
     house.gate.enter(socket, member, ticket, v1=True, resume=None)
 
     assert socket.closing is not None
     assert socket.closing.code == 1012
+    part(socket)
     assert house.counted == (0, 0)
     assert house.server.get_channel("lobby").get_users() == []
 
@@ -429,7 +496,7 @@ def test_everybody_is_seen_off_with_the_time_to_come_back(house: House) -> None:
     wait_until(lambda: all(socket.closing is not None and socket.reading for socket in sockets))
     for socket in sockets:
         socket.hear(close_frame(1012))
-        socket.hang_up()
+    part(*sockets)
 
     leaving.get(timeout=5)
 
@@ -454,6 +521,32 @@ def test_who_does_not_say_goodbye_in_time_is_cut_off(house: House) -> None:
     assert socket.closed
 
 
+def test_who_was_closing_already_is_awaited_and_cut_off_too(house: House) -> None:
+    answering, silent = house.enter("ann"), house.enter("bob")
+    for socket in (answering, silent):
+        socket.hear(client_frame(b"", BINARY))
+    over: list[bool] = []
+    leaving = gevent.spawn(house.gate.await_goodbyes, lambda: bool(over))
+    part(answering)
+    gevent.sleep(0)
+    assert not leaving.ready()
+
+    over.append(True)
+    leaving.get(timeout=5)
+
+    assert (answering.closed, silent.closed) == (True, True)
+
+
+def test_a_large_house_is_seen_off_without_a_pause_once_the_time_is_over(house: House) -> None:
+    sockets = [house.enter(f"user {number}") for number in range(BATCH + 1)]
+
+    with never_yields():
+        house.gate.see_off(lambda: True)
+
+    assert {socket.closing.code for socket in sockets if socket.closing is not None} == {1012}
+    part(*sockets)
+
+
 def test_what_was_said_before_is_heard_and_acknowledged_before_the_end(house: House) -> None:
     ann, bob = house.enter("ann"), house.enter("bob")
     ann.say('{"type": "publish", "channel": "lobby", "text": "last words", "id": "1"}')
@@ -473,14 +566,15 @@ def test_an_empty_house_is_closed_at_once(house: House) -> None:
 
 
 def test_a_server_that_has_closed_sends_a_late_guest_back(house: House) -> None:
-    ticket, member = house.gate.census.enter("ann", "a"), house.reserve("ann")
+    ticket, member = house.gate.count("ann", "a"), house.reserve("ann")
     house.server.close()
-    socket = SocketFake(house.clock)
+    socket = SocketFake(house.clock, house.gate.bounds)
 
     house.gate.enter(socket, member, ticket, v1=True, resume=None)
 
     assert socket.closing is not None
     assert socket.closing.code == 1012
+    part(socket)
     assert house.counted == (0, 0)
     with pytest.raises(ServerClosed):
         house.reserve("bob")

@@ -16,12 +16,16 @@ TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 class Line:
     """One connection; `closing` is the code and the reason of the server's close frame, (1006, "") where none came."""
 
-    def __init__(self, address: tuple[str, int], path: str, token: str, *, buffer: int = 0) -> None:
-        """Shake hands.  `buffer` is how many bytes the kernel takes for who does not read, 0 for its own idea.
+    def __init__(
+        self, address: tuple[str, int], path: str, token: str, *, buffer: int = 0, patience: float = PATIENCE
+    ) -> None:
+        """Shake hands.  `buffer` is how many bytes the kernel takes for who does not read, 0 for its own idea; `patience`
+        the seconds in which the server has to take what is sent.
 
         Raises: OSError, also when it is refused.
         """
         self.closing: tuple[int, str] = (1006, "")
+        self._patience = patience
         self._unread = b""
         self._unsent: deque[bytes] = deque()
         self._writer: gevent.Greenlet | None = None
@@ -29,7 +33,7 @@ class Line:
         try:
             if buffer:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-            self._socket.settimeout(PATIENCE)
+            self._socket.settimeout(patience)
             self._socket.connect(address)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._shake_hands(f"{address[0]}:{address[1]}", path, token)
@@ -103,11 +107,11 @@ class Line:
         """Send one after the other.  A server that takes nothing for long loses us, and `closing` says why."""
         try:
             while self._unsent:
-                with gevent.Timeout(PATIENCE, TimeoutError):
+                with gevent.Timeout(self._patience, TimeoutError):
                     self._socket.sendall(self._unsent[0])
                 self._unsent.popleft()
         except TimeoutError:
-            self.closing = 1006, f"took nothing for {PATIENCE:g} s"
+            self.closing = 1006, f"took nothing for {self._patience:g} s"
             self.close()
         except OSError:  # gone
             self._unsent.clear()

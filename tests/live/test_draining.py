@@ -222,10 +222,12 @@ def _talk(guests: list[Guest], over: Event) -> float:
     """Let those who are there say things, ten at a time and what is in arrears; return how many it were a second."""
     dice = random.Random(1)
     said, began = 0, time.monotonic()
+    now = began
     while not over.wait(max(began + (said + 10) / RATE - time.monotonic(), 0.01)):
+        now = time.monotonic()
         here = [guest for guest in guests if guest.is_here]
-        due = round((time.monotonic() - began) * RATE) - said
+        due = round((now - began) * RATE) - said
         for guest in dice.choices(here, k=due) if here else []:
             guest.say()
             said += 1
-    return said / (time.monotonic() - began)
+    return said / (now - began)

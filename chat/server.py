@@ -1,6 +1,7 @@
 """The server: which channels are loaded, and the way in by token."""
 
 from logging import Logger, getLogger
+from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
@@ -20,6 +21,8 @@ from chat.names import check_channel_name, check_display_name, check_username
 from chat.presence import MemoryPresence, Presence
 from chat.registry import ChannelRecord, MemoryRegistry, Registry
 from chat.tokens import Grant, MemoryTokens, Tokens
+
+PUT_BACK_WAIT: Final = 1.0  # seconds that held channels have for being put back: one transaction
 
 log: Final = getLogger("chat")
 
@@ -145,24 +148,31 @@ class ChatServer:
         self._connect(token, conn).wait()
 
     def close(self) -> None:
-        """End everything: what was said is delivered, everybody is disconnected.  Blocks, for some 5 s at most; idempotent.
+        """End everything: what was said is delivered, everybody is disconnected.  Blocks, for some 6 s at most; idempotent.
 
-        Channels of a registry that lasts can be used again by the next server.
+        Channels of a registry that lasts can be used again by the next server.  What hangs in a backend, or in a hook, goes
+        on when the time is up.
         """
         self.stop(SERVER_CLOSED)
 
     def stop(self, closing: Closing, patience: float = PATIENCE) -> None:
         """The same, telling the members `closing`, and within `patience` seconds.
 
-        Of a channel that a hook holds up longer is written down how far its log has come, so that it goes on there.
+        Of a channel that a hook holds up longer is written down how far its log has come, so that it goes on there;
+        that may take a second more.
         """
         self._is_closed = True
-        with self._loading:
+        until = monotonic() + patience
+        is_mine = self._loading.acquire(timeout=patience)  # who makes a channel ends it, if that takes any longer
+        try:
             endings = {channel: channel.stop(closing) for channel in {*self._channels.values(), *self._closing}}
-            gevent.wait(list(endings.values()), timeout=patience)
+            gevent.wait(list(endings.values()), timeout=max(until - monotonic(), 0))
             if self._registry.lasting:
                 held = [channel for channel, done in endings.items() if not done.is_set() and channel not in self._closing]
-                gevent.joinall([gevent.spawn(self._put_back_held, channel) for channel in held])
+                gevent.joinall([gevent.spawn(self._put_back_held, channel) for channel in held], timeout=PUT_BACK_WAIT)
+        finally:
+            if is_mine:
+                self._loading.release()
 
     # In two steps, for whoever has to answer before there is a connection
 
@@ -208,6 +218,8 @@ class ChatServer:
             keeper=self._keeper,
         )
         self._channels[record.name] = channel
+        if self._is_closed:  # `stop` has not waited for a registry or a broker that hung
+            channel.stop(SERVER_CLOSED)
         return channel
 
     def _on_close(self, channel: ChatChannel) -> None:

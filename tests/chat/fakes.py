@@ -12,7 +12,7 @@ from chat.registry import ChannelRecord, MemoryRegistry
 from chat.registry.base import new_epoch
 from chat.testing import DirectFake, EventFormat, Jammed, ThreeMethods
 
-__all__ = ["DirectFake", "EventFormat", "GatedArchive", "Jammed", "LastingRegistry", "ThreeMethods"]
+__all__ = ["DirectFake", "EventFormat", "GatedArchive", "HangingRegistry", "Jammed", "LastingRegistry", "ThreeMethods"]
 
 
 class GatedArchive(MemoryArchive):
@@ -74,3 +74,26 @@ class LastingRegistry(MemoryRegistry):
         gevent.sleep(0)
         super().close(name)
         self._taken.discard(name)
+
+
+class HangingRegistry(LastingRegistry):
+    """One whose database hangs while its gate is shut, for those who take and put back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = Flag()
+        self.gate.set()
+        self.is_waiting = Flag()
+
+    def take(self, name: str) -> ChannelRecord:
+        self._pass()
+        return super().take(name)
+
+    def put_back(self, name: str, offset: int) -> None:
+        self._pass()
+        super().put_back(name, offset)
+
+    def _pass(self) -> None:
+        if not self.gate.is_set():
+            self.is_waiting.set()
+            self.gate.wait()

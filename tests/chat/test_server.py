@@ -25,9 +25,10 @@ from chat.errors import (
 from chat.event import Message
 from chat.presence import MemoryPresence
 from chat.registry import ChannelRecord, MemoryRegistry
+from chat.server import PUT_BACK_WAIT
 from chat.testing import chat_greenlets
 from chat.tokens import Grant, MemoryTokens
-from tests.chat.fakes import DirectFake, EventFormat, GatedArchive, ThreeMethods
+from tests.chat.fakes import DirectFake, EventFormat, GatedArchive, HangingRegistry, ThreeMethods
 from tests.chat.steps import enter, enter_directly, hear, hear_until, wait_until
 
 BAD_NAMES = ["", " lobby", "a\nb", "x" * 65, "a\u200bb", None, 5]
@@ -534,6 +535,45 @@ class TestClosing:
 
         closing.get(timeout=2)
         assert [event.text for event in archive.read("lobby", lobby.epoch, 0, 10)] == ["last words"]
+
+    def test_a_registry_that_hangs_does_not_hold_it_up_for_long(self, make_server):
+        class Holder:
+            def on_connect(self, channel, username):
+                go_on.wait()
+
+        go_on, registry = Flag(), HangingRegistry()
+        server = make_server(controller=Holder(), backends={"registry": registry})
+        lobby = server.create_channel("lobby")
+        lobby.connect_user("ada", PipeConn())
+        registry.gate.clear()
+
+        with gevent.Timeout(PUT_BACK_WAIT + 2):
+            server.stop(SERVER_CLOSED, patience=0.01)
+        assert registry.is_waiting.is_set()
+
+        registry.gate.set()
+        go_on.set()
+        wait_until(lambda: not chat_greenlets())
+        assert make_server(backends={"registry": registry}).get_channel("lobby").epoch == lobby.epoch
+
+    def test_a_channel_that_the_registry_hands_out_afterwards_ends_and_is_put_back(self, make_server):
+        registry = HangingRegistry()
+        with make_server(backends={"registry": registry}) as server:
+            epoch = server.create_channel("lobby").epoch
+        server = make_server(backends={"registry": registry})
+        registry.gate.clear()
+        getting = gevent.spawn(server.get_channel, "lobby")
+        assert registry.is_waiting.wait(2)
+
+        with gevent.Timeout(2):
+            server.stop(SERVER_CLOSED, patience=0.01)
+        registry.gate.set()
+        late = getting.get(timeout=2)
+        late.wait_ended()
+
+        with pytest.raises(ServerClosed):
+            late.new_system_broadcast("x")
+        assert make_server(backends={"registry": registry}).get_channel("lobby").epoch == epoch
 
     def test_plain_conns_are_closed_when_it_returns(self, server, lobby):
         conn = PipeConn()

@@ -145,6 +145,9 @@ class DirectFake(DirectConn):
         while self._queue:
             self.write(self._queue.popleft())
 
+    def wait_read(self) -> None:
+        """Return once the peer has read what waits for it; at once when it reads nothing.  Blocks, without a deadline."""
+
     @property
     def unread(self) -> int:
         """Requests that wait because the server has paused the peer."""

@@ -21,6 +21,9 @@ class SlowConn(DirectFake):
         self._read_soon()
 
     def wait_closed(self) -> None:
+        self.wait_read()
+
+    def wait_read(self) -> None:
         while self._queue:
             self.wait_for_change()
 

@@ -57,9 +57,17 @@ class Person:
                 self.conn.wait_for_change()
         raise AssertionError(f"{self.name} has not heard {line!r}, but {self._lines()}")
 
-    def heard(self) -> list[str]:
-        """All lines so far; what was said before the call is waited for, so that what is not here was not heard."""
-        self.channel.flush()
+    def heard(self, *, timeout: float = DEADLINE) -> list[str]:
+        """All lines so far; what has been said is waited for, and what waits in a SlowConn: what is not here was not heard.
+
+        That does not hold for one that reads nothing, stalled or vanished, nor for what the server makes others keep to
+        themselves (`conn.unread`).  Raises: AssertionError after `timeout` seconds.
+        """
+        with gevent.Timeout(timeout, AssertionError(f"{self.name} does not come to the end of what is said")):
+            while self.conn.unread and self.conn.closing is None:
+                self.channel.flush()
+            self.channel.flush()
+            self.conn.wait_read()
         return self._lines()
 
     def wait_for_end(self, timeout: float = DEADLINE) -> Closing:

@@ -33,13 +33,20 @@ def never_yields() -> Iterator[None]:
 
 @contextmanager
 def no_greenlet_left(timeout: float = DEADLINE) -> Iterator[None]:
-    """Fail when a greenlet of `chat` or `web` that was started inside has not ended, `timeout` seconds later at most."""
-    gc.freeze()  # so that only what is made from now on has to be looked through
+    """Fail when a greenlet of `chat` or `web` that was started inside has not ended, `timeout` seconds later at most.
+
+    May be nested.  What is frozen already stays so, by `gc.freeze`; what is frozen inside is not looked at.
+    """
+    is_ours = gc.get_freeze_count() == 0
+    if is_ours:
+        gc.freeze()  # so that only what is made from now on has to be looked through
+    before = chat_greenlets()
     try:
         yield
-        left = chat_greenlets()
+        left = [found for found in chat_greenlets() if found not in before]
     finally:
-        gc.unfreeze()
+        if is_ours:
+            gc.unfreeze()
     gevent.joinall(left, timeout=timeout)
     stuck = [found for found in left if not found.dead]
     if stuck:

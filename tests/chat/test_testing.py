@@ -1,5 +1,6 @@
 """The kit: people and faulty conns in real channels, and what a test is told when something is wrong."""
 
+import gc
 import subprocess
 import sys
 
@@ -42,6 +43,44 @@ class TestPeople:
         assert isinstance(message, Message)
         assert (message.sender, message.id, message.offset) == ("ann", id, 1)
         assert ann.heard() == ["ann entered lobby!", "bob entered lobby!", "ann: hello"]
+
+    def test_what_the_server_makes_one_wait_with_is_heard_too(self, make_chat_server):
+        class Slow:
+            def encode(self, channel, date, msg, sender, to):
+                gevent.sleep(0)
+                return f"{sender}: {msg}" if sender else msg
+
+        ann = enter(make_chat_server(inbox=1, controller=Slow()).create_channel("lobby"), "ann")
+
+        for number in range(20):
+            ann.say(str(number))
+
+        assert ann.conn.unread
+        assert ann.heard() == ["ann entered lobby!", *(f"ann: {number}" for number in range(20))]
+
+    def test_a_hook_that_does_not_return_is_not_waited_for_longer_than_asked(self, make_chat_server):
+        class Stuck:
+            def encode(self, channel, date, msg, sender, to):
+                may_end.wait()
+                return msg
+
+        may_end = Flag()
+        ann = enter(make_chat_server(controller=Stuck()).create_channel("lobby"), "ann")
+
+        with pytest.raises(AssertionError, match="ann does not come to the end"):
+            ann.heard(timeout=0.01)
+        may_end.set()
+
+    def test_who_reads_nothing_is_not_waited_for(self, lobby):
+        ann, bob = enter(lobby, "ann"), enter(lobby, "bob")
+        before = bob.heard()
+        bob.conn.stall()
+
+        ann.say("hello")
+
+        assert bob.heard() == before
+        bob.conn.catch_up()
+        assert bob.heard() == [*before, "ann: hello"]
 
     def test_a_whisper_is_told_from_what_is_said_aloud(self, lobby):
         ann, bob, eve = (enter(lobby, name) for name in ("ann", "bob", "eve"))
@@ -130,6 +169,14 @@ class TestSlow:
         assert len(texts(bob.conn)) < 50
         bob.hears("ann: 49")
         assert texts(bob.conn) == [str(number) for number in range(50)]
+
+    def test_what_waits_for_one_that_reads_slowly_counts_as_heard(self, lobby):
+        ann, bob = enter(lobby, "ann"), enter(lobby, "bob", SlowConn(1))
+
+        for number in range(50):
+            ann.say(str(number))
+
+        assert bob.heard() == ["bob entered lobby!", *(f"ann: {number}" for number in range(50))]
 
     def test_one_that_falls_behind_is_closed_as_slow_and_nobody_else_is(self, lobby):
         ann = enter(lobby, "ann")
@@ -298,6 +345,24 @@ class TestWhatIsLeft:
         flag.set()
 
         assert waiting.get(timeout=2)
+
+    def test_one_inside_another_does_not_bring_up_what_ran_before_both(self):
+        theirs = ThreeMethods()
+        GreenletConn(theirs, 100).start(lambda request: None, lambda closing: None)
+
+        with no_greenlet_left(0.01), no_greenlet_left(0.01):
+            pass
+
+        theirs.close()
+
+    def test_what_the_application_has_frozen_stays_so(self):
+        frozen = gc.get_freeze_count()
+        assert frozen  # by the fixture that looks for what this test leaves behind
+
+        with no_greenlet_left():
+            pass
+
+        assert gc.get_freeze_count() > frozen / 2  # some of it may have died
 
     def test_what_fails_inside_is_what_is_told(self):
         with pytest.raises(ZeroDivisionError), no_greenlet_left():

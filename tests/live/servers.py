@@ -8,20 +8,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 TOP = Path(__file__).parents[2]
 PATIENCE = 20.0  # seconds for anything that a server should do at once
-LISTENING = re.compile(r"Listening at: (\S+) ")
+LISTENING = re.compile(r"Listening at: (?:\S+,)?(\S+) ")  # the last, where there are several
 SERVING = re.compile(r"Serving on (\S+)")
 
 
 class Server:
     """A server process; `log` is all it has written so far."""
 
-    def __init__(self, command: list[str], env: dict[str, str], cwd: Path = TOP) -> None:
+    def __init__(self, command: list[str], env: dict[str, str], cwd: Path = TOP, pass_fds: Sequence[int] = ()) -> None:
         self._process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -30,6 +30,7 @@ class Server:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            pass_fds=pass_fds,
         )
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -98,8 +99,8 @@ def clean_environ() -> dict[str, str]:
 
 
 @contextmanager
-def running(command: list[str], **env: str) -> Iterator[Server]:
-    server = Server(command, env)
+def running(command: list[str], pass_fds: Sequence[int] = (), **env: str) -> Iterator[Server]:
+    server = Server(command, env, pass_fds=pass_fds)
     try:
         yield server
     finally:
@@ -107,11 +108,17 @@ def running(command: list[str], **env: str) -> Iterator[Server]:
 
 
 @contextmanager
-def gunicorn(instance: Path, *args: str, app: str = "wsgi:app", **env: str) -> Iterator[tuple[Server, str]]:
-    """gunicorn with the project's worker; yields the process and where it listens, once it answers."""
-    bind = () if "-b" in args else ("-b", "127.0.0.1:0")
-    command = [sys.executable, "-m", "gunicorn", *bind, *args, app]
-    with running(command, CHAT_INSTANCE=str(instance), **env) as server:
+def gunicorn(
+    instance: Path, *args: str, app: str = "wsgi:app", listeners: Sequence[socket.socket] = (), **env: str
+) -> Iterator[tuple[Server, str]]:
+    """gunicorn with the project's worker; yields the process and where it listens, once it answers.
+
+    With `listeners` it listens on these alone; the last one's address is yielded.
+    """
+    inherited = [listener.fileno() for listener in listeners]
+    binds = [f"-bfd://{number}" for number in inherited] or ([] if "-b" in args else ["-b127.0.0.1:0"])
+    command = [sys.executable, "-m", "gunicorn", *binds, *args, app]
+    with running(command, inherited, CHAT_INSTANCE=str(instance), **env) as server:
         where = server.wait_for(LISTENING).group(1)
         until(lambda: "Traceback" in server.log or _answers(where), "an answer", detail=lambda: server.log)
         assert "Traceback" not in server.log, server.log

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from websockets.frames import Opcode
 
 from tests.live.cable import reset
-from tests.live.network import FarNetwork
+from tests.live.network import Link
 from tests.live.people import Chatter
 from tests.live.servers import Server, until, worker_of
 from tests.live.stages import LITTLE, NAME, ROOM, STAGES
@@ -28,15 +29,23 @@ STOPPED = 30.0  # seconds
 PING = 1.0  # seconds of silence that bring a ping
 PONG = 10.0  # seconds for the answer
 SETTINGS = {"CHAT_MESSAGE_RATE": "0", "CHAT_DUPLICATE_USER": "reject", "CHAT_PING_INTERVAL": str(PING)}
-EVERYWHERE = ("-b", "0.0.0.0:0")  # from another network too
 COMINGS = 20_000
 AT_ONCE = 50
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Faulty]]:
-    with faulty_server(tmp_path_factory.mktemp("faulty"), *EVERYWHERE, **SETTINGS) as started:
-        yield started
+def link() -> Iterator[Link]:
+    with Link() as link, link.listener:
+        yield link
+
+
+@pytest.fixture(scope="module")
+def started(link: Link, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Faulty]]:
+    """On the near end of the link, and here."""
+    with socket.create_server(("127.0.0.1", 0)) as here:
+        listeners = link.listener, here
+        with faulty_server(tmp_path_factory.mktemp("faulty"), listeners=listeners, **SETTINGS) as started:
+            yield started
 
 
 @pytest.fixture
@@ -97,21 +106,24 @@ def hung(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Fau
     with faulty_server(tmp_path_factory.mktemp("hung"), "--timeout", "5", **SETTINGS, **forgetful) as (server, faulty):
         worker = worker_of(server)
         os.kill(worker, signal.SIGSTOP)
-        yield server, faulty, worker
+        try:
+            yield server, faulty, worker
+        finally:
+            with suppress(ProcessLookupError):  # gunicorn has killed it, unless something failed before
+                os.kill(worker, signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
-def silence(started: tuple[Server, Faulty]) -> Iterator[Chatter]:
+def silence(link: Link, started: tuple[Server, Faulty]) -> Chatter:
     """Somebody in the channel `tunnel`, whose only companion has just dropped off the network."""
     _, faulty = started
-    with FarNetwork() as network:
-        far = faulty.keep(network.new_socket())
-        far.connect((network.here, faulty.address[1]))
-        chatter = faulty.enter("tunnel", "eve")
-        faulty.join("tunnel", "far", far)
-        network.go_silent()
-        chatter.say("it is silent")
-        yield chatter
+    far = faulty.keep(link.new_socket())
+    far.connect(link.listener.getsockname())
+    chatter = faulty.enter("tunnel", "eve")
+    faulty.join("tunnel", "far", far)
+    link.go_silent()
+    chatter.say("it is silent")
+    return chatter
 
 
 @pytest.mark.usefixtures("stopped", "hung", "silence")

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,12 @@ def accepted(sock: socket.socket) -> Wire:
 
 
 @contextmanager
-def faulty_server(folder: Path, *args: str, **env: str) -> Iterator[tuple[Server, "Faulty"]]:
+def faulty_server(
+    folder: Path, *args: str, listeners: Sequence[socket.socket] = (), **env: str
+) -> Iterator[tuple[Server, "Faulty"]]:
     """A server that runs `faulty_app`; in the end no client is left."""
-    with gunicorn(folder / "instance", *args, app="tests.live.faulty_app:app", **env) as (server, where):
+    app = "tests.live.faulty_app:app"
+    with gunicorn(folder / "instance", *args, app=app, listeners=listeners, **env) as (server, where):
         faulty = Faulty(where)
         try:
             yield server, faulty

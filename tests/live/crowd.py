@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.live.frames import cut_frame
 from tests.live.people import Place
 from tests.live.servers import Server, gunicorn, until
 
@@ -58,20 +59,13 @@ class Client:
             self.open, self._unread = True, rest
 
     def _read_frame(self) -> bool:
-        """Servers do not mask, and our frames are whole messages."""
-        data = self._unread
-        if len(data) < 2:
+        frame = cut_frame(self._unread)
+        if frame is None:
             return False
-        start, size = 2, data[1]
-        if size > 125:
-            start = 4 if size == 126 else 10
-            size = int.from_bytes(data[2:start], "big")
-        if len(data) < start + size:
-            return False
-        payload, self._unread = data[start : start + size], data[start + size :]
-        if data[0] & 0xF == CLOSE:
+        opcode, payload, self._unread = frame
+        if opcode == CLOSE:
             self.ending = int.from_bytes(payload[:2], "big"), payload[2:].decode()
-        elif data[0] & 0xF == TEXT:
+        elif opcode == TEXT:
             self.texts.append(payload.decode())
         return True
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import gevent
 from gevent import socket
 
+from tests.live.frames import cut_frame
+
 PATIENCE = 30.0
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 
@@ -132,18 +134,11 @@ class Line:
         return frame
 
     def _cut_frame(self) -> tuple[int, bytes] | None:
-        """Servers do not mask, and ours sends whole messages."""
-        data = self._unread
-        if len(data) < 2:
+        frame = cut_frame(self._unread)
+        if frame is None:
             return None
-        start, size = 2, data[1]
-        if size > 125:
-            start = 4 if size == 126 else 10
-            size = int.from_bytes(data[2:start], "big")
-        if len(data) < start + size:
-            return None
-        self._unread = data[start + size :]
-        return data[0] & 0xF, data[start : start + size]
+        opcode, payload, self._unread = frame
+        return opcode, payload
 
     def _fill(self, pace: float = 0.0) -> None:
         data = self._socket.recv(2048 if pace else 65536)

@@ -16,15 +16,15 @@ from chat.clock import Clock
 from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED, Closing
 from chat.config import ServerConf
 from chat.conn import Conn, as_direct
-from chat.errors import ChannelBusy, ChannelClosed, ChatError, Forbidden, IdleChannel, ServerClosed, UserNotHere
+from chat.errors import BadRequest, ChannelBusy, ChannelClosed, ChatError, Forbidden, IdleChannel, ServerClosed, UserNotHere
 from chat.event import Message, Whisper
 from chat.loop import ChannelLoop, Join, Leave, Said, Stop, Sync
 from chat.member import EVERYBODY, Member, State, Step
 from chat.names import check_text, check_username
 from chat.presence import Presence
 from chat.registry import ChannelRecord
+from chat.requests import Publish, Request, id_of
 from chat.tokens import Grant
-from chat.wire import Request
 
 PATIENCE: Final = 5.0  # seconds that a caller waits for space, or for the channel's end
 HOOK_ROOM: Final = 10  # times the bound that calls may reach while a hook runs, because then none of them may wait
@@ -231,7 +231,7 @@ class ChatChannel:
         try:
             event = self._event(member, request)
         except ChatError as exc:
-            self._loop.out.answer(member, request.id or "", exc)
+            self._loop.out.answer(member, id_of(request) or "", exc)
             return
         self._loop.inbox.force(Said(event, member))
         self._loop.floor.enter(member, full=self._loop.inbox.full)
@@ -267,6 +267,8 @@ class ChatChannel:
         return check_text(msg, self._conf.max_message)
 
     def _event(self, member: Member, request: Request) -> Message | Whisper:
+        if not isinstance(request, Publish):
+            raise BadRequest("the type is unknown")
         text, now, id = self._text(request.text), self._clock.now(), request.id or ""
         if ("publish" if request.to is None else "whisper") not in member.rights:
             raise Forbidden

@@ -17,7 +17,7 @@ from gevent.queue import Queue, ShutDown
 from chat.closing import GONE, CloseCode, Closing
 from chat.errors import ConnEOF, SlowConsumer, TestTimeout
 from chat.format import LINES, Format
-from chat.wire import Publish, Request
+from chat.requests import Publish, Request
 
 OnMessage: TypeAlias = Callable[[Request], None]
 OnGone: TypeAlias = Callable[[Closing], None]
@@ -114,8 +114,9 @@ class DirectConn(Conn):
     def _keep(self, request: Request) -> None:
         """Keep a text for `recv`, and let the peer wait until it was fetched."""
         assert self._texts is not None
-        self._texts.put_nowait(request.text)
-        self.pause()
+        if isinstance(request, Publish):
+            self._texts.put_nowait(request.text)
+            self.pause()
 
     def _keep_no_more(self, _closing: Closing) -> None:
         assert self._texts is not None

@@ -194,6 +194,55 @@ class Forbidden(ChatError):
     text = "you are not allowed to do this here"
 
 
+class NoSuchMessage(ChatError):
+    """There is no message at that offset: nothing, something else, or it is no longer kept."""
+
+    code = "no_such_message"
+    text = "there is no such message"
+
+
+class MessageDeleted(ChatError):
+    """The message was deleted, so nothing more can be done to it."""
+
+    code = "message_deleted"
+    text = "this message was deleted"
+
+
+class NotYourMessage(ChatError):
+    """Only its author, or a moderator, may change that message."""
+
+    code = "not_your_message"
+    text = "this message is somebody else's"
+
+
+class TooLateToEdit(ChatError):
+    """Its author could have changed the message within `ServerConf.edit_window`."""
+
+    code = "too_late"
+    text = "this message is too old to be changed"
+
+
+class OtherUser(ChatError):
+    """A token for `join` that is another user's, or of another login, than the connection's."""
+
+    code = "other_user"
+    text = "this token is of another user, or another login"
+
+
+class AlreadyJoined(ChatError):
+    """This connection is in that channel already."""
+
+    code = "already_joined"
+    text = "this connection is in that channel already"
+
+
+class TooManyChannels(ChatError):
+    """One connection may be in so many channels; leave one first, or open another connection."""
+
+    code = "too_many_channels"
+    text = "this connection is in as many channels as it may be"
+
+
 class HookFailed(ChatError):
     """The application's own hook raised while it handled the message.  The message was not said."""
 
@@ -266,3 +315,10 @@ class BrokerUnavailable(ChatError):
     code = "broker_unavailable"
     retry = True
     text = "the message could not be stored; try again"
+
+
+class NotStorable(ChatError):
+    """The database refuses this very event, whatever is beside it.  It was not said."""
+
+    code = "not_storable"
+    text = "the database does not take this message"

@@ -29,6 +29,48 @@ class Message(Struct, gc=False, tag="message"):
     rendered: bool = False  # an encoder made `text`: a plain client gets it as it is
 
 
+class Edited(Struct, gc=False, tag="edit"):
+    """The message at `target` has another text now; `sender` has changed it, its author or a moderator."""
+
+    target: int
+    sender: str
+    text: str
+    date: datetime
+    id: str = ""
+    offset: int = 0
+    rendered: bool = False
+
+
+class Deleted(Struct, gc=False, tag="delete"):
+    """The message at `target` is no more; `sender` has taken it back, its author or a moderator."""
+
+    target: int
+    sender: str
+    date: datetime
+    id: str = ""
+    offset: int = 0
+
+
+Logged: TypeAlias = Message | Edited | Deleted
+"""What has an offset."""
+
+
+class Past(Struct, gc=False, frozen=True):
+    """A message as it is now, whatever has become of it since it was said."""
+
+    offset: int
+    sender: str
+    text: str
+    """"" once it was deleted."""
+    date: datetime
+    """When it was said."""
+    id: str = ""
+    rendered: bool = False
+    edited: datetime | None = None
+    """When it was edited last."""
+    deleted: datetime | None = None
+
+
 class Whisper(Struct, gc=False, tag="whisper"):
     """Said to one user, on all of that user's and of the sender's connections.  Not logged."""
 
@@ -69,6 +111,12 @@ class Presence(Struct, gc=False, tag="presence"):
     rendered: bool = False
 
 
+class IsTyping(Struct, gc=False, tag="typing"):
+    """A user is writing something."""
+
+    user: User
+
+
 class Welcome(Struct, gc=False):
     """The first thing a new connection hears; `offset` is the last event before the join."""
 
@@ -87,6 +135,23 @@ class Ack(Struct, gc=False):
     offset: int | None = None
 
 
+class Page(Struct, gc=False):
+    """A part of the log, for the request `id`."""
+
+    id: str
+    events: tuple[Past, ...]
+    """By offset, the oldest first."""
+    more: bool
+    """Whether there is more in the direction that was asked for: before the first of them, or after the last."""
+
+
+class Closed(Struct, gc=False):
+    """One channel of a connection has ended, while others go on; as a close frame would say it."""
+
+    code: int
+    reason: str
+
+
 class Refusal(Struct, gc=False):
     """The request `id` ("" when it had none) was not done."""
 
@@ -97,8 +162,8 @@ class Refusal(Struct, gc=False):
     date: datetime
 
 
-Published: TypeAlias = Message | Whisper | Joined | Left | Presence
+Published: TypeAlias = Logged | Whisper | Joined | Left | Presence | IsTyping
 """What goes through the broker."""
 
-Event: TypeAlias = Published | Welcome | Ack | Refusal
+Event: TypeAlias = Published | Welcome | Ack | Refusal | Page | Closed
 """Whatever a format can be asked to encode."""

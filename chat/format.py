@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Final
 
-from chat.event import Event, Joined, Left, Message, Presence, Refusal, Whisper
+from chat.event import Edited, Event, Joined, Left, Message, Presence, Refusal, Whisper
 
 INDENT: Final = "\n    "  # a line break inside a text must not begin a line that looks like somebody else's
 
@@ -50,6 +50,8 @@ def plain_text(event: Event) -> str:
     match event:
         case Message() | Whisper():
             return event.text if event.rendered else plain_line(event.date, event.sender, event.text)
+        case Edited():
+            return event.text if event.rendered else plain_line(event.date, event.sender, f"(edited) {event.text}")
         case Joined() | Left() | Presence():
             if event.rendered or not event.text:
                 return event.text

@@ -10,8 +10,8 @@ from chat.closing import GONE, INTERNAL, Closing
 from chat.conn import DirectConn
 from chat.errors import ChannelClosed
 from chat.event import User
+from chat.requests import Request
 from chat.tokens import Grant
-from chat.wire import Request
 
 ACTIONS: Final = frozenset({"list", "join", "publish", "whisper", "edit", "delete", "history", "create", "moderate"})
 EVERYBODY: Final = ACTIONS - {"moderate"}  # what users may do when nobody says otherwise

@@ -1,80 +1,35 @@
-"""chat.v1: events to JSON, JSON to requests.  Pure; the frames around the JSON belong to `web`.
+"""chat.v1, outwards: events to JSON.  Pure; the frames around the JSON belong to `web`."""
 
-Requests are decoded with their types, so that nothing past this file has to check a field again.
-"""
-
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from chat.errors import BadRequest
-from chat.event import Ack, Event, Joined, Left, Message, Presence, Refusal, User, Welcome, Whisper
+from chat.event import (
+    Ack,
+    Closed,
+    Deleted,
+    Edited,
+    Event,
+    IsTyping,
+    Joined,
+    Left,
+    Message,
+    Page,
+    Past,
+    Presence,
+    Refusal,
+    User,
+    Welcome,
+    Whisper,
+)
+from chat.requests import CHANNELS, PAGE_LIMIT
 
 SUBPROTOCOL: Final = "chat.v1"
 
-RequestId: TypeAlias = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}\Z")]  # a $ would let a line feed follow
-
-
-class Publish(Struct, gc=False, tag="publish", tag_field="type"):
-    """Say `text` in `channel`, to everybody or `to` one user."""
-
-    text: str
-    channel: str = ""
-    id: RequestId | None = None
-    to: str | None = None
-
-
-class Pong(Struct, gc=False, tag="pong", tag_field="type"):
-    """The answer to a `ping`; any other frame would do as well."""
-
-
-Request: TypeAlias = Publish
-"""What a member can ask of its channel."""
-
-_decoder: Final = msgspec.json.Decoder(Publish | Pong)
 _json: Final = msgspec.json.Encoder()
-
-
-class _Head(Struct):
-    type: object = None
-    id: object = None
-    channel: object = None
-
-
-_heads: Final = msgspec.json.Decoder(_Head)
-
-
-def decode(frame: str) -> Publish | Pong:
-    """Read one frame.  Raises: BadRequest, saying which field is wrong; with the request's id where that can be told."""
-    try:
-        request: Publish | Pong = _decoder.decode(frame)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
-        raise _explain(frame, exc) from exc
-    if isinstance(request, Publish) and not request.channel:
-        raise BadRequest("the field channel is missing", request.id)
-    return request
-
-
-def _explain(frame: str, exc: Exception) -> BadRequest:
-    if not isinstance(exc, msgspec.ValidationError):
-        return BadRequest("this is not JSON, or it is nested too deeply")
-    try:
-        head = _heads.decode(frame)
-    except (msgspec.MsgspecError, RecursionError, ValueError):
-        return BadRequest("a JSON object is wanted")
-    id = head.id if isinstance(head.id, str) and 0 < len(head.id) <= 64 else None
-    if not isinstance(head.type, str):
-        return BadRequest("the field type is missing, or no string", id)
-    if head.type not in ("publish", "pong"):
-        return BadRequest("the type is unknown", id)
-    return BadRequest(wrong_field(exc), id)
-
-
-def wrong_field(exc: msgspec.ValidationError) -> str:
-    """Say which field is wrong, and what is wanted, in msgspec's words; it quotes a peer's values only for tags."""
-    return str(exc).replace("`$.", "`")
 
 
 def rfc3339(date: datetime) -> str:
@@ -89,6 +44,10 @@ class Limits(Struct, gc=False):
     """Bytes of UTF-8 in one text."""
     rate: float
     """Messages a second that one socket may send; 0 is no limit."""
+    channels: int = CHANNELS
+    """On one connection."""
+    history: int = PAGE_LIMIT
+    """Messages that one `history` may ask for."""
 
 
 class Dialect:
@@ -103,27 +62,52 @@ class Dialect:
 
     def encode(self, event: Event) -> bytes:
         """One event as JSON in UTF-8."""
-        return _json.encode(self._frame(event))
+        return _json.encode(_FRAMES[type(event)](self, event))
 
-    def _frame(self, event: Event) -> Struct:
-        channel = self._channel
-        match event:
-            case Message(sender, text, date, id, offset):
-                return _Message(channel, offset, id or None, sender, text, rfc3339(date))
-            case Ack(id, offset):
-                return _Ack(channel, id, offset)
-            case Whisper(sender, to, text, date, id):
-                return _Whisper(channel, id or None, sender, to, text, rfc3339(date))
-            case Joined(user):
-                return _Joined(channel, _user(user))
-            case Left(username):
-                return _Left(channel, _User(username))
-            case Presence(joined, left, count):
-                return _Presence(channel, _users(joined), [_User(username) for username in left], count)
-            case Refusal(id, code, message, retry):
-                return _Error(code, message, retry, channel or None, id or None)
-            case Welcome():
-                return self._welcome(event)
+    def _message(self, event: Message) -> Struct:
+        return _Message(self._channel, event.offset, event.id or None, event.sender, event.text, rfc3339(event.date))
+
+    def _edit(self, event: Edited) -> Struct:
+        return _Edit(
+            self._channel,
+            event.offset,
+            event.id or None,
+            event.target,
+            event.sender,
+            event.text,
+            rfc3339(event.date),
+        )
+
+    def _delete(self, event: Deleted) -> Struct:
+        return _Delete(self._channel, event.offset, event.id or None, event.target, event.sender, rfc3339(event.date))
+
+    def _whisper(self, event: Whisper) -> Struct:
+        return _Whisper(self._channel, event.id or None, event.sender, event.to, event.text, rfc3339(event.date))
+
+    def _joined(self, event: Joined) -> Struct:
+        return _Joined(self._channel, _user(event.user))
+
+    def _left(self, event: Left) -> Struct:
+        return _Left(self._channel, _User(event.username))
+
+    def _presence(self, event: Presence) -> Struct:
+        left = [_User(username) for username in event.left]
+        return _Presence(self._channel, _users(event.joined), left, event.count)
+
+    def _typing(self, event: IsTyping) -> Struct:
+        return _Typing(self._channel, _user(event.user))
+
+    def _ack(self, event: Ack) -> Struct:
+        return _Ack(self._channel, event.id, event.offset)
+
+    def _error(self, event: Refusal) -> Struct:
+        return _Error(event.code, event.message, event.retry, self._channel or None, event.id or None)
+
+    def _history(self, event: Page) -> Struct:
+        return _History(self._channel, event.id, [told(past) for past in event.events], event.more)
+
+    def _closed(self, event: Closed) -> Struct:
+        return _Closed(self._channel, event.code, event.reason)
 
     def _welcome(self, event: Welcome) -> Struct:
         return _Welcome(
@@ -139,9 +123,44 @@ class Dialect:
         )
 
 
+_FRAMES: Final[Mapping[type[Event], Callable[[Dialect, Any], Struct]]] = {  # each its own kind
+    Message: Dialect._message,
+    Edited: Dialect._edit,
+    Deleted: Dialect._delete,
+    Whisper: Dialect._whisper,
+    Joined: Dialect._joined,
+    Left: Dialect._left,
+    Presence: Dialect._presence,
+    IsTyping: Dialect._typing,
+    Ack: Dialect._ack,
+    Refusal: Dialect._error,
+    Page: Dialect._history,
+    Closed: Dialect._closed,
+    Welcome: Dialect._welcome,
+}
+
+
 def ping() -> bytes:
     """`ping`, for clients that cannot see WebSocket pings (browsers)."""
     return b'{"type":"ping"}'
+
+
+class Told(Struct, gc=False, omit_defaults=True, rename={"sender": "from"}):
+    """A message of the history as JSON, over the socket and over HTTP."""
+
+    offset: int
+    id: str | None
+    sender: str
+    text: str
+    date: str
+    edited: str = ""
+    deleted: str = ""
+
+
+def told(past: Past) -> Told:
+    """`past` as JSON tells it."""
+    edited, deleted = (rfc3339(date) if date else "" for date in (past.edited, past.deleted))
+    return Told(past.offset, past.id or None, past.sender, past.text, rfc3339(past.date), edited, deleted)
 
 
 class _User(Struct, gc=False, omit_defaults=True):
@@ -168,6 +187,43 @@ class _Message(_Out, tag="message"):
     sender: str
     text: str
     date: str
+
+
+class _Edit(_Out, tag="edit"):
+    channel: str
+    offset: int
+    id: str | None
+    target: int
+    sender: str
+    text: str
+    date: str
+
+
+class _Delete(_Out, tag="delete"):
+    channel: str
+    offset: int
+    id: str | None
+    target: int
+    sender: str
+    date: str
+
+
+class _Typing(_Out, tag="typing"):
+    channel: str
+    user: _User
+
+
+class _History(_Out, tag="history"):
+    channel: str
+    id: str
+    events: list[Told]
+    more: bool
+
+
+class _Closed(_Out, tag="closed"):
+    channel: str
+    code: int
+    reason: str
 
 
 class _Whisper(_Out, tag="whisper"):

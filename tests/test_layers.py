@@ -14,7 +14,8 @@ LAYERS = """
     chat.schema.versions.0001_channels web.schema.versions.0001_accounts
     web.schema.versions.0002_logins web.schema.versions.0003_custody
     chat.errors chat.closing chat.config chat.clock chat.event
-    chat.names chat.wire chat.format
+    chat.names chat.requests chat.format
+    chat.wire
     chat.conn
     chat.engine chat.migrations
     chat.executor

@@ -14,8 +14,8 @@ from chat.conn import Conn, DirectConn, OnGone, OnMessage
 from chat.errors import ConnEOF, SlowConsumer
 from chat.event import Event
 from chat.format import LINES, Format, plain_text
+from chat.requests import Publish
 from chat.testing.turns import DEADLINE
-from chat.wire import Publish
 
 
 class EventFormat(Format):

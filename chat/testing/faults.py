@@ -3,8 +3,8 @@
 from gevent import get_hub
 
 from chat.format import Format
+from chat.requests import Publish
 from chat.testing.conns import DirectFake
-from chat.wire import Publish
 
 
 class SlowConn(DirectFake):

@@ -19,8 +19,8 @@ from chat.conn import OnGone, OnMessage
 from chat.errors import BrokerUnavailable
 from chat.event import Event, Message
 from chat.member import Member, Resume, State
+from chat.requests import Request
 from chat.testing import TurnedClock
-from chat.wire import Request
 from tests.chat.fakes import DirectFake, EventFormat, GatedArchive, ThreeMethods
 
 DEADLINE_PASSED = "left a deadline behind"

@@ -13,6 +13,7 @@ from chat.closing import GONE, CloseCode, Closing
 from chat.conn import Conn, DirectConn, GreenletConn, PipeConn, as_direct
 from chat.errors import ConnEOF, TestTimeout
 from chat.format import LINES
+from chat.requests import Request
 from chat.testing import (
     DirectFake,
     DroppingConn,
@@ -24,7 +25,6 @@ from chat.testing import (
     never_yields,
     wait_until,
 )
-from chat.wire import Request
 
 WRITE_BUF = 1000
 

@@ -5,8 +5,8 @@ import pytest
 from chat.closing import GONE
 from chat.floor import SHARE, Floor
 from chat.member import Member, State, Step
+from chat.requests import Request
 from chat.tokens import Grant
-from chat.wire import Request
 from tests.chat.fakes import DirectFake
 
 

@@ -4,8 +4,8 @@ import pytest
 from chat.closing import KICKED
 from chat.errors import ChannelClosed
 from chat.member import EVERYBODY, TRANSITIONS, IllegalStep, Member, Resume, State, Step, next_state
+from chat.requests import Publish, Request
 from chat.tokens import Grant
-from chat.wire import Publish, Request
 from tests.chat.fakes import DirectFake
 from tests.chat.steps import never_yields
 

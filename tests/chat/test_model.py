@@ -33,9 +33,9 @@ from chat.errors import (
 from chat.member import Resume, State
 from chat.presence import MemoryPresence
 from chat.registry import MemoryRegistry
+from chat.requests import Publish
 from chat.testing import TurnedClock, chat_greenlets
 from chat.tokens import Grant
-from chat.wire import Publish
 from tests.chat.fakes import LastingRegistry
 from tests.chat.model import (
     REMEMBERED,

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from chat.errors import BadRequest
 from chat.event import Ack, Joined, Left, Message, Presence, Refusal, User, Welcome, Whisper
-from chat.wire import Dialect, Limits, Pong, Publish, decode, ping, rfc3339
+from chat.requests import Pong, Publish, decode
+from chat.wire import Dialect, Limits, ping, rfc3339
 
 DATE = datetime(2026, 1, 2, 15, 4, 5, 67000, tzinfo=UTC)
 
@@ -209,7 +210,7 @@ LIMITS = Limits(4096, 10.0)
                 "offset": 5,
                 "recovered": True,
                 "ping": 25.0,
-                "limits": {"message": 4096, "rate": 10.0},
+                "limits": {"message": 4096, "rate": 10.0, "channels": 100, "history": 200},
             },
         ),
     ],

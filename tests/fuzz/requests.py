@@ -5,8 +5,9 @@ import json
 import gevent
 
 from chat.errors import BadRequest, NotJoined
+from chat.requests import Pong, Publish, Request, decode
 from chat.testing import TurnedClock
-from chat.wire import Limits, Pong, Publish, Request, decode
+from chat.wire import Limits
 from tests.web.fakes import SocketFake
 from web.websocket.conn import Rules, V1Conn
 from web.websocket.formats import V1Formats

@@ -572,7 +572,7 @@ def test_chat_v1_begins_with_a_welcome(house: House) -> None:
         "offset": 0,
         "recovered": False,
         "ping": 25.0,
-        "limits": {"message": 4096, "rate": 10.0},
+        "limits": {"message": 4096, "rate": 10.0, "channels": 100, "history": 200},
     }
     assert joined == {"type": "joined", "channel": "lobby", "user": {"user": "ann"}}
 

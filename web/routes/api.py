@@ -8,7 +8,7 @@ import msgspec
 from flask import Response, request
 
 from chat.errors import BadRequest, ChatError, Forbidden
-from chat.wire import wrong_field
+from chat.requests import wrong_field
 from web.answers import answer, refusal
 from web.host import Host
 from web.websocket.handshake import HandshakeError, check_origin

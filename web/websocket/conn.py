@@ -12,7 +12,8 @@ from chat.closing import FLOOD, NOT_TEXT, CloseCode, Closing
 from chat.conn import DirectConn, OnGone, OnMessage
 from chat.errors import BadRequest, ChatError, NotJoined, RateLimited
 from chat.event import Refusal
-from chat.wire import Pong, Publish, decode, ping
+from chat.requests import Publish, decode
+from chat.wire import ping
 from web.websocket.base import BaseSocket
 from web.websocket.formats import DEFLATED_PLAIN, PLAIN, FramedFormat, PlainFormat
 from web.websocket.limits import SocketLimits
@@ -224,7 +225,7 @@ class V1Conn(WebSocketConn):
 
     def _decode(self, message: str) -> Publish | None:
         request = decode(message)
-        if isinstance(request, Pong):
+        if not isinstance(request, Publish):
             return None
         if request.channel != self._channel:
             raise NotJoined(NotJoined.text, request.id)

@@ -98,7 +98,7 @@ def test_the_welcome_tells_the_limits_and_the_time_between_pings(formats: V1Form
     [frame] = frames(formats.of("lobby"), Welcome(User("ann"), (User("ann"),), 1, "e", 7, False))
 
     said = json.loads(frame.payload)
-    assert (said["limits"], said["ping"]) == ({"message": 4096, "rate": 10.0}, 25.0)
+    assert (said["limits"], said["ping"]) == ({"message": 4096, "rate": 10.0, "channels": 100, "history": 200}, 25.0)
 
 
 def test_members_of_one_channel_share_a_format_and_those_of_another_do_not(formats: V1Formats) -> None:

@@ -104,7 +104,7 @@ def test_who_enters_is_in_the_channel_and_counted(house: House) -> None:
     assert house.counted == (1, 1)
     assert house.server.get_channel("lobby").get_users() == ["ann"]
     [welcome] = heard(socket, "welcome")
-    assert welcome["limits"] == {"message": 4096, "rate": 10.0}
+    assert welcome["limits"] == {"message": 4096, "rate": 10.0, "channels": 100, "history": 200}
     assert welcome["ping"] == 25.0
 
 

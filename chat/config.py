@@ -1,6 +1,6 @@
 """The settings of a `ChatServer`, checked when they are made."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from logging import Logger
 from sys import float_info
 from types import UnionType
@@ -43,6 +43,16 @@ class ServerConf:
     """Also log joins and leaves, at level DEBUG."""
     max_message: int = 4096
     """Longest text, in bytes of UTF-8."""
+    edit_window: float = field(default=86400.0, metadata=MAY_BE_ZERO)
+    """In which an author may change or delete what was said; 0 is no limit."""
+    recent_events: int = 1000
+    """Events of one channel's log that are kept in memory for those who come back."""
+    recent_age: float = 3600.0
+    """For how long they are."""
+    retention_age: float = field(default=0.0, metadata=MAY_BE_ZERO)
+    """For how long the archive keeps an event; 0 is for ever."""
+    retention_count: int = field(default=0, metadata=MAY_BE_ZERO)
+    """Events of one channel that the archive keeps, the newest; 0 is no limit."""
     duplicate_user: DuplicateUser = "reject"
     """A second connection of a user in a channel: refused, replaces the first, or shares the name with it."""
 
@@ -59,16 +69,16 @@ def check_fields(conf: "DataclassInstance") -> None:
 
     0 passes where a field's metadata is MAY_BE_ZERO.  Raises: ValueError naming the field.
     """
-    for field in fields(conf):
-        value: object = getattr(conf, field.name)
-        may_be_zero = field.metadata == MAY_BE_ZERO
+    for item in fields(conf):
+        value: object = getattr(conf, item.name)
+        may_be_zero = item.metadata == MAY_BE_ZERO
         wanted = "of 0 or more" if may_be_zero else "above 0"
-        if field.type in (int, "int") and not _is_number(value, int, may_be_zero):
-            raise ValueError(f"{field.name}: a whole number {wanted} is wanted, not {value!r}")
-        if field.type in (float, "float") and not _is_number(value, int | float, may_be_zero):
-            raise ValueError(f"{field.name}: a number {wanted} is wanted, not {value!r}")
-        if field.type in (bool, "bool") and not isinstance(value, bool):
-            raise ValueError(f"{field.name}: true or false is wanted, not {value!r}")
+        if item.type in (int, "int") and not _is_number(value, int, may_be_zero):
+            raise ValueError(f"{item.name}: a whole number {wanted} is wanted, not {value!r}")
+        if item.type in (float, "float") and not _is_number(value, int | float, may_be_zero):
+            raise ValueError(f"{item.name}: a number {wanted} is wanted, not {value!r}")
+        if item.type in (bool, "bool") and not isinstance(value, bool):
+            raise ValueError(f"{item.name}: true or false is wanted, not {value!r}")
 
 
 def _is_number(value: object, kind: type[int] | UnionType, may_be_zero: bool) -> bool:

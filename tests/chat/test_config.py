@@ -5,8 +5,9 @@ import pytest
 
 from chat import ServerConf
 
-SIZES = ["read_buf", "write_buf", "inbox", "tokens_per_user", "max_message"]
-SECONDS = ["token_deadline", "token_cleanup_delay", "channel_idle_timeout", "channel_cleanup_delay"]
+SIZES = ["read_buf", "write_buf", "inbox", "tokens_per_user", "max_message", "recent_events"]
+SECONDS = ["token_deadline", "token_cleanup_delay", "channel_idle_timeout", "channel_cleanup_delay", "recent_age"]
+NO_LIMIT = {"edit_window": float, "retention_age": float, "retention_count": int}  # where they are 0
 
 
 def test_the_defaults_are_those_of_the_documentation():
@@ -25,6 +26,11 @@ def test_the_defaults_are_those_of_the_documentation():
         "logger": None,
         "debug_log": False,
         "max_message": 4096,
+        "edit_window": 86400.0,
+        "recent_events": 1000,
+        "recent_age": 3600.0,
+        "retention_age": 0.0,
+        "retention_count": 0,
         "duplicate_user": "reject",
     }
 
@@ -58,6 +64,14 @@ def test_a_size_that_is_no_whole_number_above_0_is_named(field, value):
 def test_a_time_that_is_no_finite_number_above_0_is_named(field, value):
     with pytest.raises(ValueError, match=f"^{field}: "):
         ServerConf(**{field: value})
+
+
+@pytest.mark.parametrize(("field", "kind"), NO_LIMIT.items())
+def test_where_0_is_no_limit_less_is_named(field, kind):
+    assert getattr(ServerConf(**{field: kind(0)}), field) == 0
+    for value in (-1, float("nan"), float("inf"), "5", None, True):
+        with pytest.raises(ValueError, match=f"^{field}: "):
+            ServerConf(**{field: value})
 
 
 @pytest.mark.parametrize("value", [0, 1, "yes", None])
@@ -110,6 +124,7 @@ def test_every_field_but_the_controller_is_checked():
     assert {field.name for field in fields(ServerConf)} == {
         *SIZES,
         *SECONDS,
+        *NO_LIMIT,
         "controller",
         "logger",
         "debug_log",

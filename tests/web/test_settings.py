@@ -77,6 +77,11 @@ GROUP_KINDS = [
     ("CHAT_CHANNEL_CLEANUP_DELAY", "1", 2, 1.0, 2.0, 1800.0),
     ("CHAT_DEBUG_LOG", "yes", False, True, False, False),
     ("CHAT_MAX_MESSAGE", "1", 2, 1, 2, 4096),
+    ("CHAT_EDIT_WINDOW", "0", 2, 0.0, 2.0, 86400.0),
+    ("CHAT_RECENT_EVENTS", "1", 2, 1, 2, 1000),
+    ("CHAT_RECENT_AGE", "1", 2, 1.0, 2.0, 3600.0),
+    ("CHAT_RETENTION_AGE", "1", 2, 1.0, 2.0, 0.0),
+    ("CHAT_RETENTION_COUNT", "1", 2, 1, 2, 0),
     ("CHAT_DUPLICATE_USER", "reject", "replace", "reject", "replace", "share"),
 ]
 
@@ -226,6 +231,11 @@ WRONG: list[tuple[str, object]] = [
     ("CHAT_DEBUG_LOG", "perhaps"),
     ("CHAT_DEBUG_LOG", None),
     ("CHAT_MAX_MESSAGE", 0),
+    ("CHAT_EDIT_WINDOW", "ever"),
+    ("CHAT_RECENT_EVENTS", 0),
+    ("CHAT_RECENT_AGE", 0),
+    ("CHAT_RETENTION_AGE", -1),
+    ("CHAT_RETENTION_COUNT", 1.5),
     ("CHAT_DUPLICATE_USER", "allow"),
     ("CHAT_DUPLICATE_USER", 1),
 ]

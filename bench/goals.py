@@ -152,6 +152,8 @@ _ONE: Final = replace(_MANY, senders=1, window=1)
 _LATE: Final = Figure(key="p99_ms", server="ours-plain", scenario="latency", n=1000)
 _SIZE: Final = Figure(key="rss_per_conn_kb", server="ours-plain", scenario="memory")
 _DOOR: Final = Figure(key="handshakes_s", server="ours-plain", scenario="handshakes")
+_KEPT: Final = replace(_MANY, server="ours-archive", scenario="archive")
+_KEPT_LATE: Final = replace(_KEPT, key="p99_ms", senders=1, window=1)
 _PEER_DOOR: Final = replace(_DOOR, server="flask-socketio")
 
 
@@ -175,6 +177,8 @@ GOALS: Final[Sequence[Goal]] = (
     _beside("delivered/s, N=1,000, 1 x 1", _ONE, "parked", at_least=0.8),
     _beside("latency p99 in ms, N=1,000, 20/s", _LATE, "ws", at_most=1),
     _beside("latency p99 in ms, N=1,000, 20/s", _LATE, "socketify", at_most=1.2),
+    _beside("delivered/s with the archive, 4 x 8", _KEPT, "ours-plain", at_least=0.9),
+    _beside("latency p99 in ms with the archive", _KEPT_LATE, "ours-plain", at_most=1.3),
     Goal(text="KiB per idle connection, N=10,000", figure=_SIZE, at_most=3),
     _beside("KiB per idle connection, N=10,000", _SIZE, "ws", at_most=0.5),
     _beside("handshakes/s through Flask", _DOOR, "flask-socketio", at_least=2),

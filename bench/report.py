@@ -26,16 +26,12 @@ LATENCY: Final[Sequence[Column]] = (
 )
 COLUMNS: Final[Mapping[str, Sequence[Column]]] = {
     "fanout": FANOUT,
-    "channels": FANOUT,
-    "rotation": FANOUT,
     "flood": (*FANOUT, ("slowest/fastest", "fairness", ".2f")),
     "latency": LATENCY,
-    "stalled": LATENCY,
-    "unstalled": LATENCY,
     "handshakes": (("handshakes/s", "handshakes_s", ",.0f"), ("join frames", "join_frames", ",.0f")),
     "memory": (("KiB each", "rss_per_conn_kb", ",.2f"), ("KiB before", "rss0_kb", ",.0f")),
 }
-"""For each scenario; the first one is what the ratio compares."""
+"""For a scenario, or else for its mode; the first one is what the ratio compares."""
 
 
 def table(samples: Sequence[Sample]) -> str:
@@ -50,6 +46,10 @@ def table(samples: Sequence[Sample]) -> str:
     return "\n".join(line for row in rows.values() for line in (title(row[0]), *_lines(row), ""))
 
 
+def _columns(sample: Sample) -> Sequence[Column]:
+    return COLUMNS.get(sample.scenario) or COLUMNS[sample.mode]
+
+
 def title(sample: Sample) -> str:
     """Name the scenario with its numbers."""
     flight = f", {sample.senders} x {sample.window} in flight" if sample.mode == "fanout" else ""
@@ -59,7 +59,7 @@ def title(sample: Sample) -> str:
 
 
 def _lines(row: Sequence[Sample]) -> Iterable[str]:
-    columns = COLUMNS[row[0].scenario]
+    columns = _columns(row[0])
     yield f"  {'':16}" + "".join(f"{heading:>16}" for heading, _, _ in columns) + f"{'ours to it':>16}"
     ours = [sample for sample in row if sample.server == OURS]
     for server in dict.fromkeys(sample.server for sample in row):
@@ -109,6 +109,6 @@ def progress(sample: Sample) -> str:
     what = f"{title(sample)}: {sample.server}"
     if sample.error:
         return f"{what}: {sample.error}"
-    heading, key, form = COLUMNS[sample.scenario][0]
+    heading, key, form = _columns(sample)[0]
     doubt = f"  ({'; '.join(found)})" if (found := faults(sample)) else ""
     return f"{what}: {sample.figures.get(key, float('nan')):{form}} {heading}{doubt}"

@@ -126,6 +126,9 @@ _CHANNELS: Final = Scenario(
     quick=("ours-plain",),
 )
 
+# What it costs to keep all that is said: the same without and with it, one right after the other.
+_BOTH: Final = ("ours-plain", "ours-archive")
+
 SCENARIOS: Final[Sequence[Scenario]] = (
     _fanout(10, 1, 1),
     _fanout(100, 1, 1),
@@ -164,6 +167,8 @@ SCENARIOS: Final[Sequence[Scenario]] = (
         quick=("ours-plain", "socketify", "ws"),
     ),
     Scenario(name="latency", mode="latency", n=10_000, servers=OURS),
+    Scenario(name="archive", mode="fanout", n=1000, senders=4, window=8, servers=_BOTH, quick=_BOTH),
+    Scenario(name="archive", mode="latency", n=1000, seconds=_CALM, quick_seconds=_CALM / 2, servers=_BOTH, quick=_BOTH),
     _READERS,
     replace(_READERS, name="stalled", stalled=1),
     Scenario(

@@ -37,7 +37,10 @@ class Server:
 
 
 def _ours(name: str, header: str, protocol: str = "", **env: str) -> Server:
-    """The standalone application, as it is run in production: the project's own configuration, its access log on."""
+    """The standalone application, as it is run in production: the project's own configuration, its access log on.
+
+    Peers keep nothing of what is said, so beside them ours keeps nothing either.
+    """
     return Server(
         name=name,
         command=(sys.executable, "-m", "gunicorn", "-c", "bench/site.conf.py", "-b", "127.0.0.1:{port}", "bench.site:app"),
@@ -45,7 +48,7 @@ def _ours(name: str, header: str, protocol: str = "", **env: str) -> Server:
         protocol=protocol,
         header=header,
         mints=True,
-        env={"CHAT_MESSAGE_RATE": "0", "CHAT_TOKEN_DEADLINE": "600", **env},
+        env={"CHAT_ARCHIVE": "0", "CHAT_MESSAGE_RATE": "0", "CHAT_TOKEN_DEADLINE": "600", **env},
     )
 
 
@@ -72,6 +75,7 @@ SERVERS: Final[Mapping[str, Server]] = {
         _ours("ours-plain", BEARER),
         _ours("ours-v1", SUBPROTOCOL, "chatv1"),
         _ours("ours-fast", BEARER, CHAT_FAST_HANDSHAKE="1"),
+        _ours("ours-archive", BEARER, CHAT_ARCHIVE="1"),  # SQLite, in an empty folder each time
         _python("socketify", "socketify", "socketify_app.py", "{port}", hint=" (it wants apt-get install libuv1)"),
         Server(
             name="ws",

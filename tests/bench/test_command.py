@@ -102,6 +102,15 @@ def test_the_number_of_channels_is_named_where_there_are_several(tmp_path: Path)
     assert "rotation, N=1,000 in 50 channels, 4 x 8 in flight, 64 B" in result.output
 
 
+def test_a_scenario_of_two_modes_shows_each_with_its_own_figures(tmp_path: Path) -> None:
+    latency = replace(sample(mode="latency", scenario="archive", p99_ms=10, p50_ms=5, max_ms=20, srv_cpu=0.2), senders=1)
+    result = report(tmp_path, [sample(scenario="archive", delivered_s=5e6), latency])
+
+    many, late = result.output.split("archive, ")[1:]
+    assert ("delivered/s" in many, "p50 ms" in many) == (True, False)
+    assert ("delivered/s" in late, "p50 ms" in late) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -12,8 +12,8 @@ from typing import ClassVar
 class ChatError(Exception):
     """The root of all that this package raises on purpose."""
 
-    code: ClassVar[str] = "chat_error"
-    retry: ClassVar[bool] = False
+    code: str = "chat_error"
+    retry: bool = False
     text: ClassVar[str] = "the chat refused this"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""chat.v1, outwards: events to JSON.  Pure; the frames around the JSON belong to `web`."""
+"""chat.v1, outwards: events to JSON.  Pure; the frames of WebSocket around the JSON belong to `web`."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from chat import frames
 from chat.event import (
     Ack,
     Closed,
@@ -25,7 +26,7 @@ from chat.event import (
     Welcome,
     Whisper,
 )
-from chat.requests import CHANNELS, PAGE_LIMIT
+from chat.frames import Limits
 
 SUBPROTOCOL: Final = "chat.v1"
 
@@ -35,19 +36,6 @@ _json: Final = msgspec.json.Encoder()
 def rfc3339(date: datetime) -> str:
     """UTC with milliseconds: 2026-01-31T12:00:00.123Z."""
     return f"{date.isoformat(timespec='milliseconds')[:23]}Z"
-
-
-class Limits(Struct, gc=False):
-    """What a client may do; told in `welcome`."""
-
-    message: int
-    """Bytes of UTF-8 in one text."""
-    rate: float
-    """Messages a second that one socket may send; 0 is no limit."""
-    channels: int = CHANNELS
-    """On one connection."""
-    history: int = PAGE_LIMIT
-    """Messages that one `history` may ask for."""
 
 
 class Dialect:
@@ -65,10 +53,10 @@ class Dialect:
         return _json.encode(_FRAMES[type(event)](self, event))
 
     def _message(self, event: Message) -> Struct:
-        return _Message(self._channel, event.offset, event.id or None, event.sender, event.text, rfc3339(event.date))
+        return frames.Message(self._channel, event.offset, event.id or None, event.sender, event.text, rfc3339(event.date))
 
     def _edit(self, event: Edited) -> Struct:
-        return _Edit(
+        return frames.Edit(
             self._channel,
             event.offset,
             event.id or None,
@@ -79,38 +67,38 @@ class Dialect:
         )
 
     def _delete(self, event: Deleted) -> Struct:
-        return _Delete(self._channel, event.offset, event.id or None, event.target, event.sender, rfc3339(event.date))
+        return frames.Delete(self._channel, event.offset, event.id or None, event.target, event.sender, rfc3339(event.date))
 
     def _whisper(self, event: Whisper) -> Struct:
-        return _Whisper(self._channel, event.id or None, event.sender, event.to, event.text, rfc3339(event.date))
+        return frames.Whisper(self._channel, event.id or None, event.sender, event.to, event.text, rfc3339(event.date))
 
     def _joined(self, event: Joined) -> Struct:
-        return _Joined(self._channel, _user(event.user))
+        return frames.Joined(self._channel, _user(event.user))
 
     def _left(self, event: Left) -> Struct:
-        return _Left(self._channel, _User(event.username))
+        return frames.Left(self._channel, frames.User(event.username))
 
     def _presence(self, event: Presence) -> Struct:
-        left = [_User(username) for username in event.left]
-        return _Presence(self._channel, _users(event.joined), left, event.count)
+        left = [frames.User(username) for username in event.left]
+        return frames.Presence(self._channel, _users(event.joined), left, event.count)
 
     def _typing(self, event: IsTyping) -> Struct:
-        return _Typing(self._channel, _user(event.user))
+        return frames.Typing(self._channel, _user(event.user))
 
     def _ack(self, event: Ack) -> Struct:
-        return _Ack(self._channel, event.id, event.offset)
+        return frames.Ack(self._channel, event.id, event.offset)
 
     def _error(self, event: Refusal) -> Struct:
-        return _Error(event.code, event.message, event.retry, self._channel or None, event.id or None)
+        return frames.Error(event.code, event.message, event.retry, self._channel or None, event.id or None)
 
     def _history(self, event: Page) -> Struct:
-        return _History(self._channel, event.id, [told(past) for past in event.events], event.more)
+        return frames.History(self._channel, event.id, [told(past) for past in event.events], event.more)
 
     def _closed(self, event: Closed) -> Struct:
-        return _Closed(self._channel, event.code, event.reason)
+        return frames.Closed(self._channel, event.code, event.reason)
 
     def _welcome(self, event: Welcome) -> Struct:
-        return _Welcome(
+        return frames.Welcome(
             self._channel,
             _user(event.user),
             _users(event.users),
@@ -145,134 +133,15 @@ def ping() -> bytes:
     return b'{"type":"ping"}'
 
 
-class Told(Struct, gc=False, omit_defaults=True, rename={"sender": "from"}):
-    """A message of the history as JSON, over the socket and over HTTP."""
-
-    offset: int
-    id: str | None
-    sender: str
-    text: str
-    date: str
-    edited: str = ""
-    deleted: str = ""
-
-
-def told(past: Past) -> Told:
+def told(past: Past) -> frames.Told:
     """`past` as JSON tells it."""
     edited, deleted = (rfc3339(date) if date else "" for date in (past.edited, past.deleted))
-    return Told(past.offset, past.id or None, past.sender, past.text, rfc3339(past.date), edited, deleted)
+    return frames.Told(past.offset, past.id or None, past.sender, past.text, rfc3339(past.date), edited, deleted)
 
 
-class _User(Struct, gc=False, omit_defaults=True):
-    user: str
-    name: str = ""
+def _user(user: User) -> frames.User:
+    return frames.User(user.username, user.name)
 
 
-def _user(user: User) -> _User:
-    return _User(user.username, user.name)
-
-
-def _users(users: tuple[User, ...]) -> list[_User]:
+def _users(users: tuple[User, ...]) -> list[frames.User]:
     return [_user(user) for user in users]
-
-
-class _Out(Struct, gc=False, omit_defaults=True, tag_field="type", rename={"sender": "from"}):
-    pass
-
-
-class _Message(_Out, tag="message"):
-    channel: str
-    offset: int
-    id: str | None
-    sender: str
-    text: str
-    date: str
-
-
-class _Edit(_Out, tag="edit"):
-    channel: str
-    offset: int
-    id: str | None
-    target: int
-    sender: str
-    text: str
-    date: str
-
-
-class _Delete(_Out, tag="delete"):
-    channel: str
-    offset: int
-    id: str | None
-    target: int
-    sender: str
-    date: str
-
-
-class _Typing(_Out, tag="typing"):
-    channel: str
-    user: _User
-
-
-class _History(_Out, tag="history"):
-    channel: str
-    id: str
-    events: list[Told]
-    more: bool
-
-
-class _Closed(_Out, tag="closed"):
-    channel: str
-    code: int
-    reason: str
-
-
-class _Whisper(_Out, tag="whisper"):
-    channel: str
-    id: str | None
-    sender: str
-    to: str
-    text: str
-    date: str
-
-
-class _Joined(_Out, tag="joined"):
-    channel: str
-    user: _User
-
-
-class _Left(_Out, tag="left"):
-    channel: str
-    user: _User
-
-
-class _Presence(_Out, tag="presence"):
-    channel: str
-    joined: list[_User]
-    left: list[_User]
-    count: int
-
-
-class _Ack(_Out, tag="ack"):
-    channel: str
-    id: str
-    offset: int | None
-
-
-class _Error(_Out, tag="error"):
-    code: str
-    message: str
-    retry: bool
-    channel: str | None = None
-    id: str | None = None
-
-
-class _Welcome(_Out, tag="welcome"):
-    channel: str
-    user: _User
-    users: list[_User]
-    count: int
-    epoch: str
-    offset: int
-    recovered: bool
-    ping: float
-    limits: Limits

@@ -14,7 +14,8 @@ LAYERS = """
     chat.schema.versions.0001_channels web.schema.versions.0001_accounts
     web.schema.versions.0002_logins web.schema.versions.0003_custody
     chat.errors chat.closing chat.config chat.clock chat.event
-    chat.names chat.requests chat.format
+    chat.names chat.requests chat.format chat.rate
+    chat.frames
     chat.wire
     chat.conn
     chat.engine chat.migrations
@@ -40,7 +41,7 @@ LAYERS = """
     chat
 
     web.websocket.limits
-    web.websocket.rate web.websocket.redact web.websocket.refusal web.websocket.serving
+    web.websocket.redact web.websocket.refusal web.websocket.serving
     web.websocket.accepting web.websocket.tls_server web.websocket.deadline web.websocket.outbox web.websocket.lock
     web.websocket.protocol web.websocket.head web.websocket.census web.websocket.pace
     web.websocket.body

@@ -24,6 +24,7 @@ from chat.database import Database, Schema
 from chat.errors import InvalidUser, ServerClosed
 from chat.member import ACTIONS, EVERYBODY
 from chat.names import check_display_name, check_username
+from chat.rate import Rate
 from chat.registry.sql import SqlRegistry
 from chat.schema import CHAT
 from chat.server import ChatServer
@@ -41,7 +42,6 @@ from web.websocket import serving
 from web.websocket.deadline import at_most
 from web.websocket.gate import Gate
 from web.websocket.limits import HttpLimits
-from web.websocket.rate import Rate
 
 log: Final = logging.getLogger("web")
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from chat.clock import Clock
 from chat.errors import RateLimited
-from web.websocket.rate import Rate
+from chat.rate import Rate
 
 SWEEP: Final = 1024  # names remembered, at least, before those that have their full allowance again are forgotten
 

@@ -5,7 +5,8 @@ import pytest
 from chat import ChatServer
 from chat.crowd import LARGE, LISTED, PERIOD
 from chat.event import Joined, Left, Message, Presence, User, Welcome
-from chat.wire import Dialect, Limits
+from chat.frames import Limits
+from chat.wire import Dialect
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear_until
 

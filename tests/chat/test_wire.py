@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from chat.errors import BadRequest
 from chat.event import Ack, Joined, Left, Message, Presence, Refusal, User, Welcome, Whisper
+from chat.frames import Limits
 from chat.requests import Pong, Publish, decode
-from chat.wire import Dialect, Limits, ping, rfc3339
+from chat.wire import Dialect, ping, rfc3339
 
 DATE = datetime(2026, 1, 2, 15, 4, 5, 67000, tzinfo=UTC)
 

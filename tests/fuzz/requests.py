@@ -5,9 +5,9 @@ import json
 import gevent
 
 from chat.errors import BadRequest, NotJoined
+from chat.frames import Limits
 from chat.requests import Pong, Publish, Request, decode
 from chat.testing import TurnedClock
-from chat.wire import Limits
 from tests.web.fakes import SocketFake
 from web.websocket.conn import Rules, V1Conn
 from web.websocket.formats import V1Formats

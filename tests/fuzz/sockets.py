@@ -12,9 +12,9 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from chat import ChatServer
 from chat.event import Message
+from chat.frames import Limits
 from chat.testing import DirectFake, TurnedClock, wait_until
 from chat.tokens import Grant
-from chat.wire import Limits
 from tests.fuzz.chunks import cut
 from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn
 from web.websocket.formats import V1Formats

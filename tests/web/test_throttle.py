@@ -5,9 +5,9 @@ from weakref import WeakSet
 import pytest
 
 from chat.errors import RateLimited
+from chat.rate import Rate
 from chat.testing import TurnedClock
 from web.throttle import SWEEP, Throttle
-from web.websocket.rate import Rate
 
 
 class Name(str):

@@ -6,12 +6,12 @@ A route finds `environ["wsgi.websocket"]`, as with gevent-websocket, or, for tho
 each, `environ["web.websocket"]`: an `Upgrade`, on whose sockets `PlainConn` makes a connection for a channel.
 """
 
+from chat.rate import Rate
 from web.websocket.base import BaseSocket
 from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn
 from web.websocket.handler import WebSocketHandler
 from web.websocket.handshake import HandshakeError, check, check_origin, offered_subprotocols
 from web.websocket.heartbeat import Heartbeat
-from web.websocket.rate import Rate
 from web.websocket.upgrade import Upgrade
 
 __all__ = [

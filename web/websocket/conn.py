@@ -12,13 +12,13 @@ from chat.closing import FLOOD, NOT_TEXT, CloseCode, Closing
 from chat.conn import DirectConn, OnGone, OnMessage
 from chat.errors import BadRequest, ChatError, NotJoined, RateLimited
 from chat.event import Refusal
+from chat.rate import Rate
 from chat.requests import Publish, decode
 from chat.wire import ping
 from web.websocket.base import BaseSocket
 from web.websocket.formats import DEFLATED_PLAIN, PLAIN, FramedFormat, PlainFormat
 from web.websocket.limits import SocketLimits
 from web.websocket.protocol import Message, ping_frame, text_frame
-from web.websocket.rate import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

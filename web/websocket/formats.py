@@ -6,7 +6,8 @@ from weakref import WeakValueDictionary
 
 from chat.event import Event
 from chat.format import Format, plain_text
-from chat.wire import Dialect, Limits
+from chat.frames import Limits
+from chat.wire import Dialect
 from web.websocket.deflate import deflated_text_frame
 from web.websocket.protocol import text_frame
 

@@ -11,8 +11,8 @@ from chat.clock import Clock, SystemClock
 from chat.closing import LOGGED_OUT, NOT_ALLOWED, restart
 from chat.config import ServerConf
 from chat.errors import ChatError, ServerClosed
+from chat.frames import Limits
 from chat.member import Member, Resume
-from chat.wire import Limits
 from web.websocket.base import BaseSocket
 from web.websocket.census import Census, Ticket, TooManyConnections
 from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn

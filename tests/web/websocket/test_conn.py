@@ -8,9 +8,9 @@ import pytest
 from chat.closing import FLOOD, GONE, NOT_TEXT, Closing
 from chat.errors import ConnEOF
 from chat.event import Message
+from chat.frames import Limits
 from chat.requests import Publish
 from chat.testing import TurnedClock
-from chat.wire import Limits
 from tests.chat.steps import never_yields
 from tests.web.fakes import BINARY, CLOSE, PING, PONG, TEXT, Frame, SocketFake, client_frame, close_frame, deflated
 from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn

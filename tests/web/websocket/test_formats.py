@@ -8,7 +8,7 @@ import pytest
 
 from chat.event import Ack, Event, Joined, Left, Message, Presence, Refusal, User, Welcome, Whisper
 from chat.format import plain_text
-from chat.wire import Limits
+from chat.frames import Limits
 from tests.web.fakes import TEXT, Frame, Frames
 from web.websocket.deflate import WORTHWHILE
 from web.websocket.formats import DEFLATED_PLAIN, PLAIN, FramedFormat, V1Format, V1Formats

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.websocket.rate import Rate
+from chat.rate import Rate
 
 
 def spent(rate: Rate, until: float, now: float, most: int = 1000) -> tuple[int, float]:

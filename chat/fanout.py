@@ -13,7 +13,7 @@ import gevent
 from gevent.event import Event as Flag
 
 from chat.conn import Sink
-from chat.event import Ack, Event, Message, Published, Refusal, Welcome, Whisper
+from chat.event import Ack, Event, Logged, Message, Published, Refusal, Welcome, Whisper
 from chat.format import Format
 from chat.member import Member, State, Step
 
@@ -27,7 +27,7 @@ class Arrival(NamedTuple):
 
     member: Member
     welcome: Welcome
-    missed: Sequence[Message]
+    missed: Sequence[Logged]
     """What was logged between where it stopped and here."""
 
 

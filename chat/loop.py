@@ -19,7 +19,7 @@ from chat.closing import CHANNEL_CLOSED, INTERNAL, Closing
 from chat.config import ServerConf
 from chat.crowd import LISTED
 from chat.errors import BrokerUnavailable, ChannelClosed, ChatError, IdleChannel, UserNotHere
-from chat.event import Message, User, Welcome, Whisper
+from chat.event import Logged, Message, User, Welcome, Whisper
 from chat.fanout import Arrival, Fanout
 from chat.floor import Floor
 from chat.hooks import Hooks
@@ -241,7 +241,7 @@ class ChannelLoop:
             self._log.debug("user %r is in channel %r", member.username, self._record.name)
         return before
 
-    def _missed(self, member: Member) -> list[Message] | None:
+    def _missed(self, member: Member) -> list[Logged] | None:
         """What was said since a returning client stopped; None when that cannot be told, or it does not return."""
         resume = member.resume
         if resume is None or resume.epoch != self._record.epoch:

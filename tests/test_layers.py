@@ -15,7 +15,7 @@ LAYERS = """
     web.schema.versions.0002_logins web.schema.versions.0003_custody
     chat.errors chat.closing chat.config chat.clock chat.event
     chat.names chat.requests chat.format chat.rate
-    chat.frames
+    chat.frames chat.mentions
     chat.wire
     chat.conn
     chat.engine chat.migrations

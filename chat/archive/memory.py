@@ -1,25 +1,142 @@
 """An archive that lasts as long as the process: for tests, and as the measure of what a real one must do."""
 
 from collections.abc import Sequence
+from copy import copy
+from datetime import datetime
+from itertools import dropwhile
+from typing import TypeVar
 
-from chat.archive.base import Archive
-from chat.event import Message
+from msgspec.structs import replace
+
+from chat.archive.base import MOST_UNREAD, Archive, Id, Unread
+from chat.clock import Clock, SystemClock
+from chat.event import Deleted, Edited, Logged, Message, Past
+from chat.mentions import folded, mentioned
+
+T = TypeVar("T")
+
+
+class _Log:
+    """One log, and its messages as they are now; both by offset, which are in order."""
+
+    def __init__(self) -> None:
+        self.events: dict[int, Logged] = {}
+        self.messages: dict[int, Past] = {}
+        self.last = 0
+
+    def append(self, event: Logged) -> None:
+        if event.offset <= self.last:  # said again
+            return
+        self.last = event.offset
+        self.events[event.offset] = event = copy(event)  # which is the caller's
+        if isinstance(event, Message):
+            self.messages[event.offset] = Past(event.offset, event.sender, event.text, event.date, event.id, event.rendered)
+        elif isinstance(event, Edited):
+            self._edit(event)
+        else:
+            self._delete(event)
+
+    def _edit(self, event: Edited) -> None:
+        target = self.messages.get(event.target)
+        if target is None:
+            return
+        if target.deleted is not None:
+            event.text = ""
+        else:
+            self.messages[event.target] = replace(target, text=event.text, rendered=event.rendered, edited=event.date)
+
+    def _delete(self, event: Deleted) -> None:
+        target = self.messages.get(event.target)
+        if target is None or target.deleted is not None:
+            return
+        self.messages[event.target] = replace(target, text="", deleted=event.date)
+        for offset, other in self.events.items():
+            if offset == event.target or (isinstance(other, Edited) and other.target == event.target):
+                self.events[offset] = replace(other, text="")
+
+    def drop(self, offset: int) -> None:
+        del self.events[offset]
+        self.messages.pop(offset, None)
+
+    def unread(self, username: str, mark: int | None) -> Unread:
+        others = [
+            message
+            for message in self.messages.values()
+            if message.offset > (mark or 0) and message.sender != username and message.deleted is None
+        ]
+        mentions = sum(folded(username) in mentioned(message.text) for message in others)
+        return Unread(0 if mark is None else min(len(others), MOST_UNREAD), min(mentions, MOST_UNREAD))
 
 
 class MemoryArchive(Archive):
     """Never yields: what the contract lets block is atomic here."""
 
-    def __init__(self) -> None:
-        self._logs: dict[tuple[str, str], dict[int, Message]] = {}
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._logs: dict[str, _Log] = {}
+        self._marks: dict[tuple[str, str], int] = {}  # by log and username
 
-    def append(self, channel: str, epoch: str, events: Sequence[Message]) -> None:
-        log = self._logs.setdefault((channel, epoch), {})
+    def append(self, log: str, events: Sequence[Logged]) -> None:
+        kept = self._logs.setdefault(log, _Log())
         for event in events:
-            log.setdefault(event.offset, event)
+            kept.append(event)
 
-    def read(self, channel: str, epoch: str, after: int, limit: int) -> list[Message]:
-        log = self._logs.get((channel, epoch), {})
-        return [log[offset] for offset in range(after + 1, after + 1 + limit) if offset in log]
+    def read(self, log: str, after: int, limit: int) -> list[Logged]:
+        return [event for event in self._events(log) if event.offset > after][:limit]
 
-    def last(self, channel: str, epoch: str) -> int:
-        return max(self._logs.get((channel, epoch), {}), default=0)
+    def tail(self, log: str, limit: int, since: datetime) -> list[Logged]:
+        return list(dropwhile(lambda event: event.date < since, _newest(self._events(log), limit)))
+
+    def ids(self, log: str, since: datetime, limit: int) -> list[Id]:
+        known = [event for event in self._events(log) if event.id and event.date >= since]
+        return [Id(event.sender, event.id, event.offset, event.date) for event in _newest(known, limit)]
+
+    def last(self, log: str) -> int:
+        return self._log(log).last
+
+    def find(self, log: str, offset: int) -> Past | None:
+        return self._log(log).messages.get(offset)
+
+    def history(self, log: str, *, before: int | None, after: int | None, limit: int) -> tuple[list[Past], bool]:
+        found = [
+            message
+            for message in self._log(log).messages.values()
+            if (before is None or message.offset < before) and (after is None or message.offset > after)
+        ]
+        return _newest(found, limit) if after is None else found[:limit], len(found) > limit
+
+    def mark(self, log: str, username: str, offset: int) -> None:
+        self._marks[log, username] = max(offset, self._marks.get((log, username), 0))
+
+    def unread(self, username: str, logs: Sequence[str]) -> dict[str, Unread]:
+        return {log: self._log(log).unread(username, self._marks.get((log, username))) for log in logs}
+
+    def trim(self, age: float, count: int) -> None:
+        now = self._clock.now()
+        for log in self._logs.values():
+            for event in list(log.events.values()):
+                is_old = age and (now - event.date).total_seconds() > age
+                if not is_old and not (count and event.offset <= log.last - count):
+                    break
+                log.drop(event.offset)
+
+    def forget(self, logs: Sequence[str]) -> None:
+        for log in logs:
+            self._logs.pop(log, None)
+        self._marks = {key: offset for key, offset in self._marks.items() if key[0] not in logs}
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Nothing ends."""
+
+    def _log(self, log: str) -> _Log:
+        return self._logs.get(log) or _Log()
+
+    def _events(self, log: str) -> list[Logged]:
+        return list(self._log(log).events.values())
+
+
+def _newest(found: list[T], limit: int) -> list[T]:
+    return found[max(len(found) - limit, 0) :]

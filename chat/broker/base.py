@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from chat.event import Message, Published
+from chat.event import Logged, Published
 from chat.registry.base import ChannelRecord
 
 OnEvents: TypeAlias = Callable[[Sequence[Published]], None]
@@ -38,7 +38,7 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    def read(self, key: str, after: int, limit: int) -> Sequence[Message] | None:
+    def read(self, key: str, after: int, limit: int) -> Sequence[Logged] | None:
         """Everything logged past offset `after`; None when that is more than `limit` or no longer all here.  Blocks."""
 
     @abstractmethod

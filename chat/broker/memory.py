@@ -7,7 +7,7 @@ from typing import Final
 from chat.archive.base import Archive
 from chat.broker.base import Broker, OnEvents
 from chat.clock import Clock, SystemClock
-from chat.event import Message, Published
+from chat.event import Logged, Message, Published
 from chat.registry.base import ChannelRecord
 
 REMEMBERED: Final = 300.0  # seconds in which a message that is said again, by the same id, is not said twice
@@ -18,10 +18,9 @@ RECENT: Final = 1000  # events a channel keeps for those who come back; the defa
 class _Log:
     """One channel's recent log."""
 
-    __slots__ = ("epoch", "name", "offset", "on_events", "recent", "said")
+    __slots__ = ("epoch", "offset", "on_events", "recent", "said")
 
     def __init__(self, record: ChannelRecord, on_events: OnEvents, keep: int) -> None:
-        self.name = record.name
         self.epoch = record.epoch
         self.offset = record.offset
         self.on_events = on_events
@@ -74,7 +73,7 @@ class MemoryBroker(Broker):
         for offset, event in enumerate(logged, log.offset + 1):
             event.offset = offset
         if self._archive is not None and logged:
-            self._archive.append(log.name, log.epoch, logged)
+            self._archive.append(log.epoch, logged)
         log.offset += len(logged)
         log.recent.extend(logged)
         log.remember(logged, now)
@@ -82,13 +81,13 @@ class MemoryBroker(Broker):
             log.on_events(fresh)
         return [log.offset_of(event) for event in events]
 
-    def read(self, key: str, after: int, limit: int) -> Sequence[Message] | None:
+    def read(self, key: str, after: int, limit: int) -> Sequence[Logged] | None:
         log = self._logs[key]
         missed = log.offset - after
         if not 0 <= missed <= limit:
             return None
         if missed > len(log.recent):
-            return None if self._archive is None else self._archive.read(log.name, log.epoch, after, limit)
+            return None if self._archive is None else self._archive.read(log.epoch, after, limit)
         return list(log.recent)[-missed:] if missed else []
 
     def last(self, key: str) -> int:

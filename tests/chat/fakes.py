@@ -7,7 +7,7 @@ from gevent.event import Event as Flag
 
 from chat.archive.memory import MemoryArchive
 from chat.clock import Clock
-from chat.event import Message
+from chat.event import Logged
 from chat.registry import ChannelRecord, MemoryRegistry
 from chat.registry.base import new_epoch
 from chat.testing import DirectFake, EventFormat, Jammed, ThreeMethods
@@ -25,13 +25,13 @@ class GatedArchive(MemoryArchive):
         self.is_waiting = Flag()
         self.fault: Exception | None = None
 
-    def append(self, channel: str, epoch: str, events: Sequence[Message]) -> None:
+    def append(self, log: str, events: Sequence[Logged]) -> None:
         self._pass()
-        super().append(channel, epoch, events)
+        super().append(log, events)
 
-    def read(self, channel: str, epoch: str, after: int, limit: int) -> list[Message]:
+    def read(self, log: str, after: int, limit: int) -> list[Logged]:
         self._pass()
-        return super().read(channel, epoch, after, limit)
+        return super().read(log, after, limit)
 
     def _pass(self) -> None:
         if not self.gate.is_set():

@@ -139,19 +139,19 @@ class RecordedArchive(GatedArchive):
     def __init__(self, clock: TurnedClock) -> None:
         super().__init__()
         self.clock = clock
-        self.logs: dict[tuple[str, str], list[tuple[float, Message]]] = {}
+        self.logs: dict[str, list[tuple[float, Message]]] = {}
         self.forgotten = 0.0
         """Seconds added because another server has no memory of ids."""
 
-    def append(self, channel: str, epoch: str, events: Sequence[Message]) -> None:
+    def append(self, log: str, events: Sequence[Message]) -> None:
         now = self.clock.monotonic() + self.forgotten
-        super().append(channel, epoch, events)
-        log = self.logs.setdefault((channel, epoch), [])
-        assert [event.offset for event in events] == list(range(len(log) + 1, len(log) + len(events) + 1))
-        log += [(now, _copy(event)) for event in events]
+        super().append(log, events)
+        kept = self.logs.setdefault(log, [])
+        assert [event.offset for event in events] == list(range(len(kept) + 1, len(kept) + len(events) + 1))
+        kept += [(now, _copy(event)) for event in events]
 
     def log_of(self, room: Room) -> list[Message]:
-        return [event for _, event in self.logs.get((room.name, room.epoch), [])]
+        return [event for _, event in self.logs.get(room.epoch, [])]
 
 
 def _copy(event: Message) -> Message:

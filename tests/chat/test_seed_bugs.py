@@ -344,7 +344,7 @@ class Test12Log:
             lobby.new_broadcast(str(number), "bob")
         lobby.flush()
 
-        assert [event.text for event in archive.read("lobby", lobby.epoch, 0, 10_000)] == [str(n) for n in range(1100)]
+        assert [event.text for event in archive.read(lobby.epoch, 0, 10_000)] == [str(n) for n in range(1100)]
 
 
 class Test13ZeroDurations:

@@ -260,10 +260,10 @@ class Refusing(MemoryArchive):
 
     refuses = True
 
-    def append(self, channel: str, epoch: str, events: Sequence[Message]) -> None:
+    def append(self, log: str, events: Sequence[Message]) -> None:
         if self.refuses:
             raise BrokerUnavailable
-        super().append(channel, epoch, events)
+        super().append(log, events)
 
 
 class Witness(MemoryArchive):
@@ -274,9 +274,9 @@ class Witness(MemoryArchive):
         self.heard_before: list[int] = []
         self._heard = heard
 
-    def append(self, channel: str, epoch: str, events: Sequence[Message]) -> None:
+    def append(self, log: str, events: Sequence[Message]) -> None:
         self.heard_before.append(len(self._heard.events))
-        super().append(channel, epoch, events)
+        super().append(log, events)
 
 
 def test_it_is_logged_before_anybody_hears_it():
@@ -288,7 +288,7 @@ def test_it_is_logged_before_anybody_hears_it():
     broker.publish(LOBBY.key, say("three"))
 
     assert archive.heard_before == [0, 2]
-    assert archive.read("lobby", "e1", 0, 10) == heard.events
+    assert archive.read("e1", 0, 10) == heard.events
 
 
 def test_what_is_not_logged_does_not_go_to_the_archive():
@@ -315,7 +315,7 @@ def test_what_the_archive_refuses_is_not_heard_and_takes_no_offset():
 
     archive.refuses = False
     assert list(broker.publish(LOBBY.key, say("kept"))) == [1]
-    assert [event.text for event in archive.read("lobby", "e1", 0, 10)] == ["kept"]
+    assert [event.text for event in archive.read("e1", 0, 10)] == ["kept"]
 
 
 def test_what_is_no_longer_recent_is_read_from_the_archive():

@@ -1,4 +1,5 @@
-"""A cable between a browser and a server that a test can cut, freeze and mend: a TCP relay on a loopback port of its own.
+"""A cable between clients and a server that a test can cut, freeze and mend, all of it or one connection: a TCP relay on a
+loopback port of its own.
 
 Why not the browser's own offline switch?  That one tells the browser that the network has gone.  A cut cable is found out
 by errors, and a frozen one by nothing but silence.  One thread carries all connections; gevent is not used, because
@@ -10,8 +11,11 @@ import selectors
 import socket
 import struct
 import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 PATIENCE: Final = 10.0  # seconds for what the thread does at once
@@ -27,6 +31,23 @@ class Mode(enum.Enum):
     CLOSED = enum.auto()
 
 
+class Harm(enum.Enum):
+    """What can befall one connection."""
+
+    RESET = "reset"
+    DEAF = "half-open, from the client"
+    """Nothing that the client says arrives any more, and nobody is told."""
+    MUTE = "half-open, from the server"
+    SILENT = "half-open, both ways"
+    TRUNCATED = "truncated on the way to the server"
+    """It ends in the middle of what is said next."""
+    CURTAILED = "truncated on the way to the client"
+
+
+class Broken(OSError):
+    """A connection has ended in the middle of what was said."""
+
+
 class Way:
     """One direction of a connection."""
 
@@ -35,78 +56,138 @@ class Way:
         self.sink = sink
         self.held = b""
         self.ended = False
+        self.silent = False
+        self.breaks = False
 
     def move(self) -> None:
-        """Read or write once, as far as that goes without waiting.  Raises: OSError."""
+        """Read and write once, as far as that goes without waiting.  Raises: OSError."""
+        if self.silent:
+            return
         with suppress(BlockingIOError):
-            if self.held:
-                self.held = self.held[self.sink.send(self.held) :]
-            elif not self.ended:
+            if not self.held and not self.ended:
                 self.held = self.source.recv(CHUNK)
                 self.ended = not self.held
                 if self.ended:
                     self.sink.shutdown(socket.SHUT_WR)
+            if self.breaks and len(self.held) > 1:
+                self.sink.send(self.held[: len(self.held) // 2])
+                raise Broken
+            if self.held:
+                self.held = self.held[self.sink.send(self.held) :]
 
 
 class Pair:
     """A client's connection, and the one to the server that carries on from it."""
 
-    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+    def __init__(self, client: socket.socket, server: socket.socket, selector: selectors.BaseSelector) -> None:
+        self.is_open = True
         self._ends = client, server
         self._ways = Way(client, server), Way(server, client)
+        self._selector = selector
+        self._events = [0, 0]  # what each end is watched for
         for end in self._ends:
             end.setblocking(False)
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._watch()
 
-    def register(self, selector: selectors.BaseSelector) -> None:
-        """Ask to be woken when something can move."""
-        for end in self._ends:
-            events = 0
-            for way in self._ways:
-                if way.sink is end and way.held:
-                    events |= selectors.EVENT_WRITE
-                if way.source is end and not way.held and not way.ended:
-                    events |= selectors.EVENT_READ
-            if events:
-                selector.register(end, events)
+    @property
+    def is_whole(self) -> bool:
+        return not any(way.silent or way.breaks or way.ended for way in self._ways)
 
-    def carry(self) -> bool:
-        """Move what can be moved; return whether it goes on."""
+    def carry(self) -> None:
+        """Move what can be moved; where that ends it, `is_open` says so."""
         try:
             for way in self._ways:
                 way.move()
+        except Broken:
+            self._close()
         except OSError:
             self.reset()
-            return False
-        if not all(way.ended for way in self._ways):
-            return True
-        for end in self._ends:
-            end.close()
-        return False
+        else:
+            if all(way.ended for way in self._ways):
+                self._close()
+            else:
+                self._watch()
+
+    def harm(self, how: Harm) -> None:
+        there, back = self._ways
+        match how:
+            case Harm.RESET:
+                self.reset()
+            case Harm.DEAF:
+                there.silent = True
+            case Harm.MUTE:
+                back.silent = True
+            case Harm.SILENT:
+                there.silent = back.silent = True
+            case Harm.TRUNCATED:
+                there.breaks = True
+            case Harm.CURTAILED:
+                back.breaks = True
+        self._watch()
+
+    def mend(self) -> None:
+        """Carry again, beginning with what was held up."""
+        for way in self._ways:
+            way.silent = way.breaks = False
+        self._watch()
 
     def reset(self) -> None:
-        for end in self._ends:
-            reset(end)
+        self._close(reset)
+
+    def _watch(self) -> None:
+        """Ask to be woken when something can move."""
+        for number, end in enumerate(self._ends) if self.is_open else ():
+            events = self._wanted(end)
+            if events == self._events[number]:
+                continue
+            if not self._events[number]:
+                self._selector.register(end, events, self)
+            elif events:
+                self._selector.modify(end, events, self)
+            else:
+                self._selector.unregister(end)
+            self._events[number] = events
+
+    def _wanted(self, end: socket.socket) -> int:
+        events = 0
+        for way in self._ways:
+            if way.sink is end and way.held and not way.silent:
+                events |= selectors.EVENT_WRITE
+            if way.source is end and not (way.held or way.ended or way.silent):
+                events |= selectors.EVENT_READ
+        return events
+
+    def _close(self, close: Callable[[socket.socket], None] = socket.socket.close) -> None:
+        self.is_open = False
+        for end, events in zip(self._ends, self._events, strict=True):
+            if events:
+                self._selector.unregister(end)
+            close(end)
 
 
 class Cable:
-    """Leads to `target`, an http address, from `url`; a context manager.  It begins mended.
+    """Leads to `target`, an http address, from `url`; a context manager.  It begins mended, and has room for `most`.
 
     The host that the server sees is the cable's, so Origin and cookies are those of one site.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, most: int = MOST) -> None:
         parts = urlsplit(target)
         self._target = (parts.hostname, parts.port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._most = most
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=most)
         self._listener.setblocking(False)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._bell, self._ear = socket.socketpair()
         self._ear.setblocking(False)
-        self._mode = self._wanted = Mode.MENDED
-        self._changed = threading.Condition()
+        self._mode = Mode.MENDED
+        self._orders: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._accepted: list[socket.socket] = []
         """Not connected to the server yet, because the cable is frozen."""
-        self._pairs: list[Pair] = []
+        self._pairs: dict[Pair, None] = {}  # by age
+        self._selector = selectors.DefaultSelector()
+        self._listens = False
         self._thread = threading.Thread(target=self._run, name=f"cable to {target}", daemon=True)
         self._thread.start()
 
@@ -125,8 +206,15 @@ class Cable:
         self._change(Mode.FROZEN)
 
     def mend(self) -> None:
-        """Carry again, beginning with what was held up."""
+        """Carry again, beginning with what was held up, also where a single connection was harmed."""
         self._change(Mode.MENDED)
+
+    def harm(self, how: Harm, which: float) -> bool:
+        """Do that to one of the connections that are whole: by age the one at the share `which`, below 1, of them.
+
+        Return whether there was one.
+        """
+        return self._do(lambda: self._harm(how, which))
 
     def close(self) -> None:
         """Reset all connections and end the thread.  Idempotent."""
@@ -138,51 +226,77 @@ class Cable:
 
     def _change(self, mode: Mode) -> None:
         """Return once it is so.  Raises: RuntimeError, when the thread has ended."""
-        with self._changed:
-            self._wanted = mode
-            with suppress(OSError):
-                self._bell.send(b"!")
-            if not self._changed.wait_for(lambda: self._mode in (mode, Mode.CLOSED), PATIENCE) or self._mode is not mode:
-                raise RuntimeError(f"the cable is {self._mode.name}, and cannot become {mode.name}")
+        self._do(lambda: self._turn_to(mode))
+
+    def _do(self, work: Callable[[], Any]) -> Any:
+        if not self._thread.is_alive():
+            raise RuntimeError(f"the cable is {self._mode.name}")
+        done: Future[Any] = Future()
+        self._orders.append((done, work))
+        self._bell.send(b"!")
+        return done.result(PATIENCE)
 
     def _run(self) -> None:
+        self._selector.register(self._ear, selectors.EVENT_READ)
         try:
             while self._mode is not Mode.CLOSED:
-                self._wait()
+                self._listen()
+                for key, _ in self._selector.select():
+                    if key.data in self._pairs:
+                        key.data.carry()
+                        self._forget(key.data)
                 self._obey()
                 self._accept()
                 if self._mode is Mode.MENDED:
-                    self._carry()
+                    self._connect()
         finally:
             self._reset_all()
-            self._enter(Mode.CLOSED)
+            self._selector.close()
+            self._mode = Mode.CLOSED
 
-    def _wait(self) -> None:
-        """Until there is something to do."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._ear, selectors.EVENT_READ)
-            if self._has_room:
-                selector.register(self._listener, selectors.EVENT_READ)
-            if self._mode is Mode.MENDED:
-                for pair in self._pairs:
-                    pair.register(selector)
-            selector.select()
+    def _listen(self) -> None:
+        """While there is room."""
+        if self._has_room and not self._listens:
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        elif self._listens and not self._has_room:
+            self._selector.unregister(self._listener)
+        self._listens = self._has_room
 
     def _obey(self) -> None:
         with suppress(BlockingIOError):
             self._ear.recv(CHUNK)
-            if self._wanted in (Mode.CUT, Mode.CLOSED):
-                self._reset_all()
-            self._enter(self._wanted)
+            while self._orders:
+                done, work = self._orders.popleft()
+                done.set_result(work())
 
-    def _enter(self, mode: Mode) -> None:
-        with self._changed:
-            self._mode = mode
-            self._changed.notify_all()
+    def _turn_to(self, mode: Mode) -> None:
+        match mode:
+            case Mode.CUT | Mode.CLOSED:
+                self._reset_all()
+            case Mode.FROZEN:
+                for pair in self._pairs:
+                    pair.harm(Harm.SILENT)
+            case Mode.MENDED:
+                for pair in self._pairs:
+                    pair.mend()
+        self._mode = mode
+
+    def _harm(self, how: Harm, which: float) -> bool:
+        whole = [pair for pair in self._pairs if pair.is_whole]
+        if whole:
+            pair = whole[int(which * len(whole))]
+            pair.harm(how)
+            self._forget(pair)
+        return bool(whole)
+
+    def _forget(self, pair: Pair) -> None:
+        """Unless it goes on."""
+        if not pair.is_open:
+            del self._pairs[pair]
 
     @property
     def _has_room(self) -> bool:
-        return len(self._pairs) + len(self._accepted) < MOST
+        return len(self._pairs) + len(self._accepted) < self._most
 
     def _accept(self) -> None:
         if self._has_room:
@@ -192,21 +306,22 @@ class Cable:
         if self._mode is Mode.CUT:
             self._reset_all()
 
-    def _carry(self) -> None:
+    def _connect(self) -> None:
         while self._accepted:
             client = self._accepted.pop()
             try:
-                self._pairs.append(Pair(client, socket.create_connection(self._target, PATIENCE)))
+                server = socket.create_connection(self._target, PATIENCE)
             except OSError:
                 reset(client)
-        self._pairs = [pair for pair in self._pairs if pair.carry()]
+            else:
+                self._pairs[Pair(client, server, self._selector)] = None
 
     def _reset_all(self) -> None:
         for client in self._accepted:
             reset(client)
         for pair in self._pairs:
             pair.reset()
-        self._accepted, self._pairs = [], []
+        self._accepted, self._pairs = [], {}
 
 
 def reset(end: socket.socket) -> None:

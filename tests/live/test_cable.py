@@ -4,11 +4,12 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.live.cable import MOST, Cable, reset
+from tests.live.cable import MOST, Cable, Harm, reset
 
 PATIENCE = 10.0
 
@@ -89,6 +90,14 @@ def echo(client: socket.socket, said: bytes) -> bytes:
     speaker.start()
     heard = hear(client, len(said))
     speaker.join()
+    return heard
+
+
+def hear_to_the_end(client: socket.socket) -> bytes:
+    heard = b""
+    with suppress(ConnectionResetError):
+        while more := client.recv(100):
+            heard += more
     return heard
 
 
@@ -175,6 +184,59 @@ def test_a_frozen_cable_can_be_cut(cable: Cable, server: EchoServer) -> None:
                 with pytest.raises(ConnectionResetError):
                     client.recv(1)
     assert server.endings(1) == ["reset"]
+
+
+@pytest.mark.parametrize("how", [Harm.DEAF, Harm.MUTE, Harm.SILENT])
+def test_a_half_open_connection_says_nothing_until_it_is_mended_and_the_others_go_on(cable: Cable, how: Harm) -> None:
+    with connect(cable) as victim, connect(cable) as witness:
+        for client in (victim, witness):
+            echo(client, b"before")
+        assert cable.harm(how, 0.0)
+        victim.sendall(b"lost?")
+        assert echo(witness, b"time goes by") == b"time goes by"
+
+        victim.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            victim.recv(1)
+        victim.settimeout(PATIENCE)
+        cable.mend()
+        assert hear(victim, 5) == b"lost?"
+
+
+def test_what_is_harmed_already_is_harmed_no_further(cable: Cable) -> None:
+    with connect(cable) as victim, connect(cable) as witness:
+        for client in (victim, witness):
+            echo(client, b"before")
+        assert cable.harm(Harm.SILENT, 0.0)
+        assert cable.harm(Harm.RESET, 0.0)
+        assert not cable.harm(Harm.RESET, 0.0)
+
+        with pytest.raises(ConnectionResetError):
+            witness.recv(1)
+        cable.mend()
+        assert echo(victim, b"again") == b"again"
+
+
+@pytest.mark.parametrize(("how", "comes_back"), [(Harm.TRUNCATED, b""), (Harm.CURTAILED, b"123")])
+def test_a_truncated_connection_ends_in_the_middle_of_what_is_said(cable: Cable, how: Harm, comes_back: bytes) -> None:
+    with connect(cable) as client:
+        echo(client, b"before")
+        assert cable.harm(how, 0.99)
+        client.sendall(b"123456")
+
+        assert hear_to_the_end(client) == comes_back
+
+
+def test_one_connection_is_reset_and_the_others_go_on(cable: Cable, server: EchoServer) -> None:
+    with connect(cable) as first, connect(cable) as second, connect(cable) as third:
+        for client in (first, second, third):
+            echo(client, b"hello")
+        assert cable.harm(Harm.RESET, 0.5)
+
+        with pytest.raises(ConnectionResetError):
+            second.recv(1)
+        assert echo(first, b"here") == b"here"
+        assert echo(third, b"here") == b"here"
 
 
 def test_more_connections_than_it_holds_wait_their_turn(cable: Cable) -> None:

@@ -1,8 +1,9 @@
 """SQL away from the hub.
 
 A statement that waits for a disk or a lock must hold up nobody's socket.  SQLite blocks the thread it is called in, so
-all of its work goes through one native thread, over one connection.  PostgreSQL is waited for as gevent waits for any
-socket, over a pool of connections; where gevent has not replaced the sockets, through such a thread too.
+all that is written goes through one native thread, over one connection, and all that is read through another one, which
+in WAL mode waits for no writer.  PostgreSQL is waited for as gevent waits for any socket, over a pool of connections;
+where gevent has not replaced the sockets, through such threads too.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """One database; `run` is how everything reaches it.  Blocks.
+    """One database; `run` and `look` are how everything reaches it.  Blocks.
 
     SQLite is upgraded to `schemas` when it is opened.  Others may be shared by several versions of an application: they
     are only looked at, and `upgrade` is for whoever runs a deployment.
@@ -53,8 +54,18 @@ class Database:
         Raises: DatabaseUnavailable, and whatever `work` raises; either rolls back.  `work` must not touch greenlets, and
         what it returns must be plain data: its session is closed by then.
         """
+        return self._told(self._executor.do, work)
+
+    def look(self, work: Callable[[Session], T]) -> T:
+        """The same for what only reads: a lock or a slow disk that writers wait for does not hold it up.  Blocks.
+
+        It sees what was committed before.  Raises: as `run` does; some error of the database when `work` writes.
+        """
+        return self._told(self._executor.look, work)
+
+    def _told(self, do: Callable[[Callable[[Engine], T]], T], work: Callable[[Session], T]) -> T:
         try:
-            return self._executor.do(lambda engine: _transact(engine, work))
+            return do(lambda engine: _transact(engine, work))
         except DatabaseUnavailable as exc:
             _tell(exc.__cause__)
             raise

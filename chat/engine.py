@@ -19,6 +19,7 @@ LOCK_WAIT: Final = 5.0  # seconds for a lock that another process holds: a prede
 POOL_WAIT: Final = 5.0  # seconds for a connection, when all are in use
 CANCEL_WAIT: Final = 1.0  # seconds for telling the server that nobody waits for a statement any more
 
+READING: Final = "chat_reading"  # an execution option
 POSTGRESQL: Final = "postgresql+psycopg"
 SAME: Final = ("postgresql", "postgres", POSTGRESQL)
 # libpq's, where the URL says nothing: a server that has vanished without a word is noticed within half a minute, rather
@@ -66,9 +67,21 @@ def make_engine(url: URL, connections: int = 1, pool_wait: float = POOL_WAIT) ->
     return create_engine(url, poolclass=NullPool, hide_parameters=True)
 
 
+def only_reading(engine: Engine) -> Engine:
+    """Return it for transactions that only read.  On SQLite they wait for no writer, and the engine is for nothing else."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _forbid_writing)
+    return engine.execution_options(**{READING: True, "postgresql_readonly": True})
+
+
+def is_in_memory(url: URL) -> bool:
+    """Whether it is SQLite without a file, which only one connection sees."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
 def _sqlite(url: URL) -> Engine:
-    if url.database and url.database != ":memory:":
-        _make_private(Path(url.database))
+    if not is_in_memory(url):
+        _make_private(Path(str(url.database)))
     engine = create_engine(
         url,
         poolclass=StaticPool,
@@ -92,10 +105,15 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _forbid_writing(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+    connection.execute("PRAGMA query_only=ON")
+
+
 def _begin_sqlite(connection: Connection) -> None:
     """The driver's own transactions, switched off by isolation_level, leave out what changes tables.  IMMEDIATE, because
     one that reads first fails without waiting when it writes after somebody else has."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    is_reading = connection.get_execution_options().get(READING)
+    connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
 
 
 def _postgresql(url: URL, connections: int, pool_wait: float) -> Engine:

@@ -136,7 +136,7 @@ class Accounts:
         name = check_username(username)
         key = name_key(name)
         with self._slowdown.attempt("", address):
-            if self._database().run(lambda session: _is_taken(session, key)):  # before the hash, which is the dear part
+            if self._database().look(lambda session: _is_taken(session, key)):  # before the hash, which is the dear part
                 self._slowdown.failed("", address)  # or one could ask for all names
                 raise NameTaken
             stored = self._passwords.hash(password, name)
@@ -155,7 +155,7 @@ class Accounts:
         """
         key = _key_or_nobody(username)
         with self._slowdown.attempt(key, address):
-            found = self._database().run(lambda session: _find(session, key, self._clock.now()))
+            found = self._database().look(lambda session: _find(session, key, self._clock.now()))
             account, stored = found or (None, None)
             if not self._passwords.matches(password, stored) or account is None or stored is None:
                 self._slowdown.failed(key, address)

@@ -128,7 +128,7 @@ class Logins:
 
     def _use(self, token: str, *which: ColumnElement[bool]) -> Use | None:
         now = self._clock.now()
-        use = self._database().run(lambda session: self._find(session, token, which, now))
+        use = self._database().look(lambda session: self._find(session, token, which, now))
         if use is None or not use.is_noted:
             return use
         touch = update(LoginRow).where(LoginRow.sid == use.account.sid).values(seen_at=now)  # unless it just ended
@@ -151,7 +151,7 @@ class Logins:
     def of(self, account: Account) -> list[Login]:
         """Return all logins of `account`, the one used last first.  Blocks.  Raises: DatabaseUnavailable."""
         now = self._clock.now()
-        return self._database().run(lambda session: self._list(session, account.id, now))
+        return self._database().look(lambda session: self._list(session, account.id, now))
 
     def _list(self, session: Session, account: int, now: datetime) -> list[Login]:
         rows = session.scalars(

@@ -1,10 +1,12 @@
 import socket
+import subprocess
+import sys
 import threading
 
 import gevent
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import InternalError, ProgrammingError
 
 from chat.database import Database
 from chat.errors import DatabaseUnavailable
@@ -184,17 +186,19 @@ def test_close_lets_what_runs_come_to_its_end(notes):
     assert adding.get(timeout=2) is None
 
 
-def test_close_does_not_wait_for_ever(database):
+def test_close_waits_for_ever_neither_for_a_writer_nor_for_a_reader(database):
     may_end = threading.Event()
-    hanging = gevent.spawn(database.run, lambda session: may_end.wait(20))
+    hanging = [gevent.spawn(use, lambda session: may_end.wait(20)) for use in (database.run, database.look)]
     gevent.idle()
 
     with gevent.Timeout(10):
         database.close()
 
-    assert not hanging.ready()
+    assert not any(greenlet.ready() for greenlet in hanging)
+    with pytest.raises(DatabaseUnavailable):
+        looked_up(database)
     may_end.set()
-    assert hanging.get(timeout=5) is True
+    assert [greenlet.get(timeout=5) for greenlet in hanging] == [True, True]
 
 
 def test_in_memory_there_is_one_database_for_all():
@@ -202,9 +206,81 @@ def test_in_memory_there_is_one_database_for_all():
     try:
         database.run(lambda session: session.execute(text(NOTES)) and None)
         add(database, "still here")
-        assert notes_in(database) == ["still here"]
+        assert notes_in(database) == looked_up(database) == ["still here"]
     finally:
         database.close()
+
+
+# Reading beside what writes
+
+
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def held(notes, tmp_path):
+    """Another process, which holds SQLite's lock until it is told to end."""
+    command = [sys.executable, "-c", HOLD, f"{tmp_path}/chat.db"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def looked_up(database: Database) -> list[str]:
+    return database.look(lambda session: list(session.scalars(text("SELECT note FROM notes ORDER BY id"))))
+
+
+def test_what_was_written_can_be_looked_up(notes):
+    assert looked_up(notes) == []
+    add(notes, "Ådä 🦊")
+
+    assert looked_up(notes) == ["Ådä 🦊"]
+
+
+@SQLITE
+def test_while_another_process_holds_the_lock_what_reads_is_answered_and_what_writes_waits(notes, held):
+    add_one = gevent.spawn(add, notes, "late")
+    gevent.idle()  # it has begun
+
+    with gevent.Timeout(1):  # a fifth of what the writer waits for the lock
+        assert [looked_up(notes) for _ in range(3)] == [[], [], []]
+
+    assert not add_one.ready()
+    held.communicate("go on\n", timeout=5)
+    add_one.get(timeout=5)
+    assert looked_up(notes) == ["late"]
+
+
+def test_while_the_writer_works_what_reads_is_answered_as_it_was_before(notes):
+    may_end = threading.Event()
+
+    def write_slowly(session) -> bool:
+        session.execute(text("INSERT INTO notes VALUES (1, 'late')"))
+        return may_end.wait(5)
+
+    writing = gevent.spawn(notes.run, write_slowly)
+    gevent.idle()
+
+    with gevent.Timeout(2):
+        assert looked_up(notes) == []
+    may_end.set()
+    assert writing.get(timeout=5) is True
+    assert looked_up(notes) == ["late"]
+
+
+def test_what_only_reads_cannot_write(notes):
+    with pytest.raises((DatabaseUnavailable, InternalError)):
+        notes.look(lambda session: session.execute(text("INSERT INTO notes VALUES (1, 'x')")) and None)
+
+    add(notes, "kept")
+    assert looked_up(notes) == ["kept"]
 
 
 # PostgreSQL

@@ -161,6 +161,9 @@ class FullDisk:
 
         return self._database.run(checked)
 
+    def look(self, work: Callable[[Session], object]) -> object:
+        return self._database.look(work)
+
 
 def refuse_changes(state: ORMExecuteState) -> None:
     if not state.is_select:

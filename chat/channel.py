@@ -96,6 +96,11 @@ class ChatChannel:
         return self._record.epoch
 
     @property
+    def log(self) -> str:
+        """By what name the archive knows this channel, for ever."""
+        return self._record.log
+
+    @property
     def offset(self) -> int:
         """The offset of the last event that was said here, 0 when there is none."""
         return self._loop.fanout.offset

@@ -13,7 +13,7 @@ import gevent
 from gevent.event import Event as Flag
 
 from chat.conn import Sink
-from chat.event import Ack, Event, Logged, Message, Published, Refusal, Welcome, Whisper
+from chat.event import Ack, Event, Logged, Published, Refusal, Welcome, Whisper
 from chat.format import Format
 from chat.member import Member, State, Step
 
@@ -142,7 +142,7 @@ class Fanout:
                     self._write(turn)
                     turn = Turn()
                 turn.public.append(item)
-                if isinstance(item, Message):
+                if isinstance(item, Logged):
                     self.offset = item.offset
         self._write(turn)
 

@@ -59,7 +59,11 @@ class Outgoing:
                 self._tell(notices)
             raise
         for asker, id, index in asked:
-            self._fanout.put(Note(asker, Ack(id, offsets[index] or None)))
+            offset = offsets[index]
+            if isinstance(offset, ChatError):
+                self.answer(asker, id, offset)
+            else:
+                self._fanout.put(Note(asker, Ack(id, offset or None)))
 
-    def _tell(self, events: Sequence[Published]) -> Sequence[int]:
+    def _tell(self, events: Sequence[Published]) -> Sequence[int | ChatError]:
         return self._hooks.shield(lambda: self._broker.publish(self._key, events))

@@ -19,7 +19,7 @@ from chat.errors import ChatError, IdleChannel, ServerClosed
 from chat.member import EVERYBODY, Member
 from chat.names import check_channel_name, check_display_name, check_username
 from chat.presence import MemoryPresence, Presence
-from chat.registry import ChannelRecord, MemoryRegistry, Registry
+from chat.registry import ChannelRecord, Fate, MemoryRegistry, Registry
 from chat.tokens import Grant, MemoryTokens, Tokens
 
 PUT_BACK_WAIT: Final = 1.0  # seconds that held channels have for being put back: one transaction
@@ -55,7 +55,9 @@ class ChatServer:
         self._tokens = tokens
         self._presence = MemoryPresence() if presence is None else presence
         self._registry = MemoryRegistry(self._clock) if registry is None else registry
-        self._broker = MemoryBroker(archive, clock=self._clock) if broker is None else broker
+        if broker is None:
+            broker = MemoryBroker(archive, recent=self._conf.recent_events, age=self._conf.recent_age, clock=self._clock)
+        self._broker = broker
         self._channels: dict[str, ChatChannel] = {}
         self._closing: set[ChatChannel] = set()  # closed, their names free, but not yet done
         self._loading = RLock()  # at most one greenlet makes channels of records
@@ -119,7 +121,7 @@ class ChatServer:
             elif channel is not None:
                 return channel
             self._check_open()
-            record = self._registry.take(name)
+            record = self._take(name)
             try:
                 return self._load(record)
             except BaseException:
@@ -206,6 +208,13 @@ class ChatServer:
     def _check_open(self) -> None:
         if self._is_closed:
             raise ServerClosed
+
+    def _take(self, name: str) -> ChannelRecord:
+        """Take a channel to where its log goes on.  When this fails, its fate stays what it was."""
+        record = self._registry.take(name)
+        if record.fate is not Fate.PUT_BACK:
+            return self._registry.renew(name, 0)
+        return record
 
     def _load(self, record: ChannelRecord) -> ChatChannel:
         channel = ChatChannel(

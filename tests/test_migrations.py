@@ -144,7 +144,7 @@ def test_an_old_database_keeps_its_channels_and_accounts(url: str, engine: Engin
 
     registry = SqlRegistry(opened(*ALL))
     assert registry.names() == ["lobby"]
-    assert registry.take("lobby") == ChannelRecord("lobby", "e1", 17, "ann")
+    assert registry.take("lobby") == ChannelRecord("lobby", "e1", "e1", 17, "ann")
     with engine.begin() as connection:
         found = connection.execute(text("SELECT id, username, key, password_hash FROM chat_accounts")).all()
         assert found == [(5, "Ann", "ann", "$argon2id$")]
@@ -218,6 +218,30 @@ def test_logins_of_the_version_that_kept_their_sids_in_clear_end_and_accounts_st
     with engine.connect() as connection:
         assert connection.execute(text("SELECT id, username, disabled_at FROM chat_accounts")).all() == [(5, "Ann", None)]
         assert connection.scalar(text("SELECT count(*) FROM chat_logins")) == 0
+
+
+def test_channels_keep_their_epochs_as_logs_and_only_those_that_nobody_put_back_begin_anew(
+    url: str, engine: Engine, opened: Callable[..., Database], tmp_path: Path
+) -> None:
+    (tmp_path / "versions").mkdir()
+    copy(CHAT.folder / "versions" / "0001_channels.py", tmp_path / "versions")
+    upgrade(url, Schema("chat", tmp_path))
+    execute(
+        engine,
+        """
+        INSERT INTO chat_channels (name, epoch, last_offset, taken, created_by, created_at, closed_at) VALUES
+            ('lobby', 'e1', 17, false, 'ann', '2026-01-01', NULL),
+            ('attic', 'e2', 3, true, 'ann', '2026-01-01', NULL)
+        """,
+    )
+
+    upgrade(url, CHAT)
+
+    registry = SqlRegistry(opened(CHAT))
+    assert registry.logs() == {"lobby": "e1", "attic": "e2"}
+    assert registry.take("lobby") == ChannelRecord("lobby", "e1", "e1", 17, "ann")
+    attic = registry.take("attic")
+    assert (len(attic.epoch), attic.offset) == (16, 0)
 
 
 # Migrations that fail

@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from chat.event import Logged, Published
+from chat.errors import ChatError
+from chat.event import Logged, Past, Published
 from chat.registry.base import ChannelRecord
 
 OnEvents: TypeAlias = Callable[[Sequence[Published]], None]
@@ -13,38 +14,79 @@ OnEvents: TypeAlias = Callable[[Sequence[Published]], None]
 class Broker(ABC):
     """Publish and subscribe between processes, with a short log per channel.
 
-    * Per channel, every subscriber hears the same order, and every logged event has an offset, from 1, without holes.
+    * Per channel, every subscriber hears the same order, and every logged event has an offset, without holes.
     * The publisher's own process hears it too, by this same path.
-    * Messages are logged; all other events are heard once.
-    * A message with the sender and id of one that was logged in the last 5 minutes is that one: it is not logged or heard
-      again, and its offset is the old one.
+    * Messages, edits and deletes are logged, and in the log before anybody hears them; all other events are heard once.
+    * What has the sender and id of something of the last 5 minutes is that one: it is not logged or heard again, and its
+      offset is the old one.  Of whispers, which are not logged, only this process knows that.
 
-    `key` is `ChannelRecord.key`.
+    `key` is `ChannelRecord.key`; a channel that is not open is a ChannelClosed.
     """
+
+    @property
+    @abstractmethod
+    def waits(self) -> bool:
+        """Whether publishing what is logged may take any time; then nobody should wait for it who has more to do."""
 
     @abstractmethod
     def open(self, record: ChannelRecord, on_events: OnEvents) -> None:
         """Go on with a channel's log where `record` stands, and subscribe.  Blocks.
 
         `on_events` is called with whole batches, in order; it must not block.
+        Raises: BrokerUnavailable; then it is not open.
         """
 
     @abstractmethod
-    def publish(self, key: str, events: Sequence[Published]) -> Sequence[int]:
-        """Append what is logged of `events`, tell every subscriber, and return the offsets (0: not logged).  Blocks.
+    def publish(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError]:
+        """Append what is logged of `events`, and tell every subscriber.  Blocks.
 
-        Raises: BrokerUnavailable; then all or none of `events` may have been appended: say them again, with the same
-        ids.
+        Returns the offset of each (0: not logged), or the error that it alone has met (NotStorable).
+        Batches with something to log must not overlap in one channel.  One with nothing to log may be published at any
+        time, also meanwhile, and waits for no log.
+        Raises: BrokerUnavailable; then nobody has heard of any of them yet, though the log may hold them: say them again,
+        with the same ids.
         """
+
+    @abstractmethod
+    def said(self, key: str, sender: str, id: str) -> int:
+        """The offset of what `sender` had logged by that id in the last 5 minutes; 0 when nothing was.  Blocks.
+
+        It must not overlap with `publish` of what is logged.  Raises: BrokerUnavailable.
+        """
+
+    @abstractmethod
+    def recent(self, key: str, after: int, limit: int) -> Sequence[Logged] | None:
+        """What `read` returns, where it is at hand in this process; else None.  Never yields."""
 
     @abstractmethod
     def read(self, key: str, after: int, limit: int) -> Sequence[Logged] | None:
-        """Everything logged past offset `after`; None when that is more than `limit` or no longer all here.  Blocks."""
+        """Everything logged past offset `after`.  Blocks.
+
+        None when that is more than `limit`, or no longer all here, or `after` is beyond the end.
+        Raises: BrokerUnavailable.
+        """
+
+    @abstractmethod
+    def find(self, key: str, offset: int) -> Past | None:
+        """The message at `offset` as it now is; None where there is none.  Blocks.  Raises: BrokerUnavailable."""
+
+    @abstractmethod
+    def history(
+        self, key: str, *, before: int | None = None, after: int | None = None, limit: int
+    ) -> tuple[list[Past], bool]:
+        """The last `limit` messages before offset `before`, or the first after `after`; with neither, the last.  Blocks.
+
+        They come as they now are, the oldest first, and with them whether there are more in that direction.
+        Raises: BrokerUnavailable.
+        """
 
     @abstractmethod
     def last(self, key: str) -> int:
-        """The offset of the last logged event.  Blocks."""
+        """The offset of the last event that was heard.  Never yields."""
 
     @abstractmethod
     def close(self, key: str) -> None:
-        """Unsubscribe, and let go of the recent log.  Blocks; idempotent."""
+        """Unsubscribe, and let go of the recent log.  Blocks; idempotent.
+
+        What is being published meanwhile is logged or not, and heard by nobody.
+        """

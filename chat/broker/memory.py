@@ -1,110 +1,211 @@
-"""The broker of a single process: offsets, the recent log, and straight on to the channel."""
+"""The broker of a single process: offsets, the recent log, and straight on to the channel.
 
-from collections import deque
-from collections.abc import Sequence
-from typing import Final
+Write-ahead with an archive.  When an append fails in a way that leaves open whether it was kept, the next one reads first
+what the archive has: what is there is heard and keeps its offset, so that no offset is used twice.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Final, TypeAlias
 
 from chat.archive.base import Archive
 from chat.broker.base import Broker, OnEvents
+from chat.broker.recent import Recent
+from chat.broker.said import MOST, REMEMBERED, Key, Said, key_of
 from chat.clock import Clock, SystemClock
-from chat.event import Logged, Message, Published
+from chat.errors import ChannelClosed, ChatError, NotStorable
+from chat.event import Logged, Past, Published
+from chat.past import page
 from chat.registry.base import ChannelRecord
 
-REMEMBERED: Final = 300.0  # seconds in which a message that is said again, by the same id, is not said twice
-MOST: Final = 100_000  # ids remembered in one channel: 300 a second for all that time
-RECENT: Final = 1000  # events a channel keeps for those who come back; the default of CHAT_RESUME_LIMIT
+RECENT: Final = 1000  # events that a channel keeps for those who come back
+RECENT_AGE: Final = 3600.0  # seconds for which it does
+ADOPTED: Final = 1000  # events read at once after an append of unknown outcome
+
+Which: TypeAlias = Key | int  # one of a batch: as it is known again, or as an object
 
 
 class _Log:
-    """One channel's recent log."""
+    """One channel's log."""
 
-    __slots__ = ("epoch", "offset", "on_events", "recent", "said")
+    __slots__ = ("in_doubt", "name", "on_events", "recent", "said")
 
-    def __init__(self, record: ChannelRecord, on_events: OnEvents, keep: int) -> None:
-        self.epoch = record.epoch
-        self.offset = record.offset
+    def __init__(self, record: ChannelRecord, on_events: OnEvents, recent: Recent) -> None:
+        self.name = record.log
         self.on_events = on_events
-        self.recent: deque[Message] = deque(maxlen=keep)
-        self.said: dict[tuple[str, str], tuple[int, float]] = {}  # (sender, id) -> offset, until when; oldest first
+        self.recent = recent
+        self.said = Said()
+        self.in_doubt = False  # the archive may have more than was heard
 
-    def knows(self, event: Published, now: float) -> bool:
-        """Whether this very message was logged already; then it gets its offset."""
-        if not isinstance(event, Message) or not event.id:
-            return False
-        offset, until = self.said.get((event.sender, event.id), (0, 0.0))
-        if until <= now:
-            return False
-        event.offset = offset
-        return True
-
-    def offset_of(self, event: Published) -> int:
-        """Where it stands, 0 when it is not logged.  Of two that say the same one is logged."""
-        if not isinstance(event, Message):
-            return 0
-        return event.offset or self.said[event.sender, event.id][0]
-
-    def remember(self, logged: Sequence[Message], now: float) -> None:
-        """Know `logged` again, for a while."""
-        for event in logged:
-            if event.id:
-                self.said.pop((event.sender, event.id), None)
-                self.said[event.sender, event.id] = event.offset, now + REMEMBERED
-        while self.said and (len(self.said) > MOST or next(iter(self.said.values()))[1] <= now):
-            del self.said[next(iter(self.said))]
+    def tell(self, events: Sequence[Published], now: float) -> None:
+        """Take what is in the log now, and tell of it; not of whispers that were heard before."""
+        heard: list[Published] = []
+        for event in events:
+            if isinstance(event, Logged) or self.said.offset(key_of(event), now) is None:
+                heard.append(event)
+                self.said.add_all([event], now)
+        self.recent.add([event for event in heard if isinstance(event, Logged)], now)
+        if heard:
+            self.on_events(heard)
 
 
 class MemoryBroker(Broker):
-    """Yields only where the archive does.  A channel publishes from one greenlet, so its batches never overlap."""
+    """Yields only where the archive does."""
 
-    def __init__(self, archive: Archive | None = None, *, recent: int = RECENT, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        archive: Archive | None = None,
+        *,
+        recent: int = RECENT,
+        age: float = RECENT_AGE,
+        clock: Clock | None = None,
+    ) -> None:
+        """Of each channel at most `recent` events are kept here, each for `age` seconds at most."""
         self._archive = archive
-        self._clock = clock or SystemClock()
         self._keep = recent
+        self._age = age
+        self._clock = clock or SystemClock()
         self._logs: dict[str, _Log] = {}
 
-    def open(self, record: ChannelRecord, on_events: OnEvents) -> None:
-        self._logs[record.key] = _Log(record, on_events, self._keep)
+    @property
+    def waits(self) -> bool:
+        return self._archive is not None
 
-    def publish(self, key: str, events: Sequence[Published]) -> Sequence[int]:
-        log = self._logs[key]
-        now = self._clock.monotonic()
-        fresh = _without_repeats([event for event in events if not log.knows(event, now)])
-        logged = [event for event in fresh if isinstance(event, Message)]
-        for offset, event in enumerate(logged, log.offset + 1):
-            event.offset = offset
-        if self._archive is not None and logged:
-            self._archive.append(log.epoch, logged)
-        log.offset += len(logged)
-        log.recent.extend(logged)
-        log.remember(logged, now)
-        if fresh:
-            log.on_events(fresh)
-        return [log.offset_of(event) for event in events]
+    def open(self, record: ChannelRecord, on_events: OnEvents) -> None:
+        log = _Log(record, on_events, Recent(record.offset, self._keep, self._age))
+        if self._archive is not None:
+            self._fill(log, self._archive)
+        self._logs[record.key] = log
+
+    def publish(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError]:
+        log = self._log(key)
+        if not any(isinstance(event, Logged) for event in events):
+            log.tell(events, self._clock.monotonic())
+            return [0] * len(events)
+        self._adopt(log)
+        outcomes, fresh = _sift(log, events, self._clock.monotonic())
+        refused = self._append(log, fresh)
+        outcomes.update({_which(event): event.offset for event in fresh})
+        outcomes.update(refused)
+        kept = {id(event) for event in fresh if _which(event) not in refused}
+        log.tell([event for event in events if not isinstance(event, Logged) or id(event) in kept], self._clock.monotonic())
+        return [outcomes[_which(event)] if isinstance(event, Logged) else 0 for event in events]
+
+    def said(self, key: str, sender: str, id: str) -> int:
+        log = self._log(key)
+        self._adopt(log)
+        return log.said.offset((sender, id), self._clock.monotonic()) or 0
+
+    def recent(self, key: str, after: int, limit: int) -> Sequence[Logged] | None:
+        return self._log(key).recent.past(after, limit, self._clock.monotonic())
 
     def read(self, key: str, after: int, limit: int) -> Sequence[Logged] | None:
-        log = self._logs[key]
-        missed = log.offset - after
-        if not 0 <= missed <= limit:
-            return None
-        if missed > len(log.recent):
-            return None if self._archive is None else self._archive.read(log.epoch, after, limit)
-        return list(log.recent)[-missed:] if missed else []
+        found = self.recent(key, after, limit)
+        log = self._log(key)
+        missed = log.recent.last - after
+        if found is not None or self._archive is None or not 0 < missed <= limit:
+            return found
+        archived = self._archive.read(log.name, after, missed)
+        return archived if len(archived) == missed and archived[0].offset == after + 1 else None
+
+    def find(self, key: str, offset: int) -> Past | None:
+        recent = self._log(key).recent
+        if self._archive is None or recent.begins(self._clock.monotonic()) <= offset:
+            return recent.find(offset)
+        return self._archive.find(self._log(key).name, offset)
+
+    def history(
+        self, key: str, *, before: int | None = None, after: int | None = None, limit: int
+    ) -> tuple[list[Past], bool]:
+        log = self._log(key)
+        begins = log.recent.begins(self._clock.monotonic())
+        found, more = page(log.recent.messages(), before=before, after=after, limit=limit)
+        if self._archive is None or begins <= (1 if after is None else after + 1) or (after is None and more):
+            return found, more
+        before = log.recent.last + 1 if before is None and after is None else before  # what was heard
+        return self._archive.history(log.name, before=before, after=after, limit=limit)
 
     def last(self, key: str) -> int:
-        return self._logs[key].offset
+        return self._log(key).recent.last
 
     def close(self, key: str) -> None:
-        self._logs.pop(key, None)
+        log = self._logs.pop(key, None)
+        if log is not None:
+            log.on_events = _nobody
+
+    def _fill(self, log: _Log, archive: Archive) -> None:
+        """Go on with what an earlier process knew."""
+        now, date = self._clock.monotonic(), self._clock.now()
+        tail = archive.tail(log.name, self._keep, date - timedelta(seconds=self._age))
+        log.recent.fill(tail, now, [(date - event.date).total_seconds() for event in tail])
+        for sender, id, offset, said in archive.ids(log.name, date - timedelta(seconds=REMEMBERED), MOST):
+            log.said.add((sender, id), offset, now - max((date - said).total_seconds(), 0.0))
+
+    def _log(self, key: str) -> _Log:
+        try:
+            return self._logs[key]
+        except KeyError:
+            raise ChannelClosed(key.partition("/")[0]) from None
+
+    def _append(self, log: _Log, events: Sequence[Logged]) -> dict[Which, ChatError]:
+        """Number `events`, and write them ahead; return those that the archive refuses, and why.
+
+        A batch with such an event is tried again in halves, and numbered anew, so that it leaves no hole.
+        """
+        refused: dict[Which, ChatError] = {}
+        last, parts = log.recent.last, [events]
+        while parts:
+            part = parts.pop()
+            for offset, event in enumerate(part, last + 1):
+                event.offset = offset
+            try:
+                self._write(log, part)
+            except NotStorable as exc:
+                if len(part) == 1:
+                    refused[_which(part[0])] = exc
+                else:
+                    half = len(part) // 2
+                    parts += [part[half:], part[:half]]
+            else:
+                last += len(part)
+        return refused
+
+    def _write(self, log: _Log, events: Sequence[Logged]) -> None:
+        if self._archive is None or not events:
+            return
+        try:
+            self._archive.append(log.name, events)
+        except NotStorable:
+            raise
+        except BaseException:  # also of who kills this greenlet, while a thread goes on to write
+            log.in_doubt = True
+            raise
+
+    def _adopt(self, log: _Log) -> None:
+        """Take over what the archive has kept although it said that it had failed."""
+        while log.in_doubt and self._archive is not None:
+            found = self._archive.read(log.name, log.recent.last, ADOPTED)
+            log.in_doubt = len(found) == ADOPTED
+            log.tell(found, self._clock.monotonic())
 
 
-def _without_repeats(events: Sequence[Published]) -> list[Published]:
-    """Leave out messages that say the same as an earlier one of the batch."""
-    seen: set[tuple[str, str]] = set()
-    fresh: list[Published] = []
+def _sift(log: _Log, events: Iterable[Published], now: float) -> tuple[dict[Which, int | ChatError], list[Logged]]:
+    """Return where those stand that were logged before, and those that were not, without repeats."""
+    known: dict[Which, int | ChatError] = {}
+    fresh: dict[Which, Logged] = {}
     for event in events:
-        if isinstance(event, Message) and event.id:
-            if (event.sender, event.id) in seen:
-                continue
-            seen.add((event.sender, event.id))
-        fresh.append(event)
-    return fresh
+        if isinstance(event, Logged):
+            offset = log.said.offset(key_of(event), now)
+            if offset is None:
+                fresh.setdefault(_which(event), event)
+            else:
+                known[_which(event)] = offset
+    return known, list(fresh.values())
+
+
+def _which(event: Logged) -> Which:
+    return key_of(event) or id(event)
+
+
+def _nobody(_events: Sequence[Published]) -> None:
+    """The channel has ended."""

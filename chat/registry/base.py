@@ -1,14 +1,27 @@
 """Which channels there are, and where the log of each one stands.
 
 A channel is *taken* by the server that loads it and *put back*, with its last offset, when it is unloaded.  A record that
-is taken although nobody has it loaded was left behind by a process that died: what it had numbered is not known, so its
-log goes on under a new epoch.
+is taken although nobody has it loaded was left behind by a process that died; what that means for its log is for the
+server to say, which knows whether there is an archive.
 """
 
 import secrets
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import ClassVar
+
+
+class Fate(Enum):
+    """What became of a channel before it was taken."""
+
+    PUT_BACK = auto()
+    """It was put back, or is new: its offset is the last one."""
+    PROCESS_DIED = auto()
+    """Whoever had it never put it back.  What was committed is there; its offset is that of the time before."""
+    MACHINE_DIED = auto()
+    """So did the whole machine, with a database that may then lose what it committed last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +30,13 @@ class ChannelRecord:
 
     name: str
     epoch: str
-    """Opaque; offsets can be compared only within one."""
+    """Opaque; a position counts only within one."""
+    log: str
+    """The name of its log, for ever; no other channel, of whatever name, ever has the same."""
     offset: int = 0
     """Of the last event in the log."""
     created_by: str = ""
+    fate: Fate = Fate.PUT_BACK
 
     @property
     def key(self) -> str:
@@ -37,14 +53,19 @@ class Registry(ABC):
 
     @abstractmethod
     def create(self, name: str, created_by: str = "") -> ChannelRecord:
-        """Add a channel, with an epoch of its own, and take it.  Blocks.  Raises: DuplicatedChannel."""
+        """Add a channel, with an epoch and a log of its own, and take it.  Blocks.  Raises: DuplicatedChannel."""
 
     @abstractmethod
     def take(self, name: str) -> ChannelRecord:
-        """Take an existing channel.  Blocks.
+        """Take an existing channel, its epoch and offset as they stand.  Blocks.
 
+        Until it is put back or renewed, taking it again tells the same fate, or a worse one.
         Raises: InvalidChannel; IdleChannel when it ended because nobody used it.
         """
+
+    @abstractmethod
+    def renew(self, name: str, offset: int) -> ChannelRecord:
+        """Give a taken channel a new epoch, which goes on past `offset`.  Blocks.  Raises: InvalidChannel."""
 
     @abstractmethod
     def put_back(self, name: str, offset: int) -> None:
@@ -63,10 +84,17 @@ class Registry(ABC):
         """The open channels, sorted.  Blocks."""
 
     @abstractmethod
-    def sweep(self, age: float) -> None:
-        """Forget channels that ended `age` seconds ago or earlier.  Blocks."""
+    def logs(self) -> Mapping[str, str]:
+        """The log of each open channel, by its name.  Blocks."""
+
+    @abstractmethod
+    def sweep(self, age: float) -> list[str]:
+        """Forget channels that ended `age` seconds ago or earlier, and return their logs.  Blocks."""
 
 
 def new_epoch() -> str:
     """Random, so that no two logs of any channel, here or elsewhere, are taken for one."""
     return secrets.token_hex(8)
+
+
+new_log = new_epoch

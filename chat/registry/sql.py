@@ -4,7 +4,7 @@ What is asked about one channel is done in the order of asking: a pool of connec
 who is closing it, and so load what is about to end.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from chat.database import Base, Database
 from chat.errors import DuplicatedChannel, InvalidChannel
-from chat.registry.base import ChannelRecord, Registry, new_epoch
+from chat.registry.base import ChannelRecord, Fate, Registry, new_epoch, new_log
+from chat.registry.boot import boot_id
 from chat.registry.offsets import Offsets
 
 
@@ -27,6 +28,8 @@ class ChannelRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     epoch: Mapped[str]
+    log: Mapped[str]
+    boot: Mapped[str]
     last_offset: Mapped[int] = mapped_column(BigInteger, default=0)
     taken: Mapped[bool] = mapped_column(default=True)
     created_by: Mapped[str] = mapped_column(default="")
@@ -51,8 +54,10 @@ class SqlRegistry(Registry):
 
     lasting = True
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, boot: str | None = None) -> None:
+        """`boot` is `boot_id()`, unless somebody knows better."""
         self._database = database
+        self._boot = boot_id() if boot is None else boot
         self._last: dict[str, Event] = {}  # by name: the end of what was asked last
         self._offsets = Offsets(self._write)
 
@@ -77,7 +82,7 @@ class SqlRegistry(Registry):
             del self._last[name]
 
     def create(self, name: str, created_by: str = "") -> ChannelRecord:
-        row = ChannelRow(name=name, epoch=new_epoch(), created_by=created_by)
+        row = ChannelRow(name=name, epoch=new_epoch(), log=new_log(), boot=self._boot, created_by=created_by)
         try:
             with self._turn(name):
                 return self._database.run(lambda session: _add(session, row))
@@ -86,10 +91,11 @@ class SqlRegistry(Registry):
 
     def take(self, name: str) -> ChannelRecord:
         with self._turn(name):
-            record = self._database.run(lambda session: _take(session, name))
-        if record is None:
-            raise InvalidChannel(name)
-        return record
+            return self._database.run(lambda session: _take(session, name, self._boot))
+
+    def renew(self, name: str, offset: int) -> ChannelRecord:
+        with self._turn(name):
+            return self._database.run(lambda session: _renew(session, name, offset, self._boot))
 
     def put_back(self, name: str, offset: int) -> None:
         with self._turn(name):
@@ -110,10 +116,13 @@ class SqlRegistry(Registry):
         query = select(ChannelRow.name).where(IS_OPEN)
         return sorted(self._database.run(lambda session: list(session.scalars(query))))
 
-    def sweep(self, age: float) -> None:
+    def logs(self) -> dict[str, str]:
+        query = select(ChannelRow.name, ChannelRow.log).where(IS_OPEN)
+        return dict(self._database.run(lambda session: [(name, log) for name, log in session.execute(query)]))
+
+    def sweep(self, age: float) -> list[str]:
         before = datetime.now(UTC) - timedelta(seconds=age)
-        ended = delete(ChannelRow).where(ChannelRow.closed_at <= before)
-        self._database.run(lambda session: session.execute(ended) and None)
+        return self._database.run(lambda session: _sweep(session, before))
 
 
 def _add(session: Session, row: ChannelRow) -> ChannelRecord:
@@ -122,15 +131,42 @@ def _add(session: Session, row: ChannelRow) -> ChannelRecord:
     return _record(row)
 
 
-def _take(session: Session, name: str) -> ChannelRecord | None:
-    row = session.scalar(select(ChannelRow).where(ChannelRow.name == name, IS_OPEN).with_for_update())
-    if row is None:
-        return None
-    if row.taken:
-        row.epoch, row.last_offset = new_epoch(), 0
+def _take(session: Session, name: str, boot: str) -> ChannelRecord:
+    row = _open_row(session, name)
+    fate = _fate(session, row, boot)
     row.taken = True
+    if fate is not Fate.MACHINE_DIED:  # which is true until it is renewed, whoever fails to do so
+        row.boot = boot
+    return _record(row, fate)
+
+
+def _renew(session: Session, name: str, offset: int, boot: str) -> ChannelRecord:
+    row = _open_row(session, name)
+    row.epoch, row.last_offset, row.boot = new_epoch(), offset, boot
     return _record(row)
 
 
-def _record(row: ChannelRow) -> ChannelRecord:
-    return ChannelRecord(row.name, row.epoch, row.last_offset, row.created_by)
+def _open_row(session: Session, name: str) -> ChannelRow:
+    row = session.scalar(select(ChannelRow).where(ChannelRow.name == name, IS_OPEN).with_for_update())
+    if row is None:
+        raise InvalidChannel(name)
+    return row
+
+
+def _fate(session: Session, row: ChannelRow, boot: str) -> Fate:
+    """SQLite with synchronous=NORMAL may lose what it committed last when the machine dies; servers do not."""
+    if not row.taken:
+        return Fate.PUT_BACK
+    is_another = bool(boot and row.boot) and row.boot != boot
+    return Fate.MACHINE_DIED if is_another and session.get_bind().dialect.name == "sqlite" else Fate.PROCESS_DIED
+
+
+def _sweep(session: Session, before: datetime) -> list[str]:
+    ended = ChannelRow.closed_at <= before
+    logs: Sequence[str] = session.scalars(select(ChannelRow.log).where(ended).with_for_update()).all()
+    session.execute(delete(ChannelRow).where(ended))
+    return list(logs)
+
+
+def _record(row: ChannelRow, fate: Fate = Fate.PUT_BACK) -> ChannelRecord:
+    return ChannelRecord(row.name, row.epoch, row.log, row.last_offset, row.created_by, fate)

@@ -1,6 +1,7 @@
 """Backends that tests hold in their hands; the conns are in the kit."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import gevent
 from gevent.event import Event as Flag
@@ -8,8 +9,7 @@ from gevent.event import Event as Flag
 from chat.archive.memory import MemoryArchive
 from chat.clock import Clock
 from chat.event import Logged
-from chat.registry import ChannelRecord, MemoryRegistry
-from chat.registry.base import new_epoch
+from chat.registry import ChannelRecord, Fate, MemoryRegistry
 from chat.testing import DirectFake, EventFormat, Jammed, ThreeMethods
 
 __all__ = ["DirectFake", "EventFormat", "GatedArchive", "HangingRegistry", "Jammed", "LastingRegistry", "ThreeMethods"]
@@ -49,6 +49,7 @@ class LastingRegistry(MemoryRegistry):
     def __init__(self, clock: Clock | None = None) -> None:
         super().__init__(clock)
         self._taken: set[str] = set()
+        self.fate = Fate.PROCESS_DIED  # of who never put back
 
     def create(self, name: str, created_by: str = "") -> ChannelRecord:
         gevent.sleep(0)
@@ -59,10 +60,13 @@ class LastingRegistry(MemoryRegistry):
     def take(self, name: str) -> ChannelRecord:
         gevent.sleep(0)
         record = super().take(name)
-        if name in self._taken:
-            record = self._records[name] = ChannelRecord(name, new_epoch(), 0, record.created_by)
+        fate = self.fate if name in self._taken else Fate.PUT_BACK
         self._taken.add(name)
-        return record
+        return replace(record, fate=fate)
+
+    def renew(self, name: str, offset: int) -> ChannelRecord:
+        gevent.sleep(0)
+        return super().renew(name, offset)
 
     def put_back(self, name: str, offset: int) -> None:
         gevent.sleep(0)

@@ -151,7 +151,7 @@ class RecordedArchive(GatedArchive):
         kept += [(now, _copy(event)) for event in events]
 
     def log_of(self, room: Room) -> list[Message]:
-        return [event for _, event in self.logs.get(room.epoch, [])]
+        return [event for _, event in self.logs.get(room.channel.log, [])]
 
 
 def _copy(event: Message) -> Message:

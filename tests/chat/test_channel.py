@@ -637,7 +637,7 @@ class TestClosing:
         gevent.joinall([speaking, closing], timeout=2)
 
         assert refused == [True]
-        said = archive.read(lobby.epoch, 0, 10)
+        said = archive.read(lobby.log, 0, 10)
         assert [event.text for event in said] == ["on its way to the log", "in the inbox"]
 
     def test_joins_that_wait_are_let_in_and_then_disconnected(self, make_server):

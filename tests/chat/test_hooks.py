@@ -225,7 +225,7 @@ class TestEncode:
         assert isinstance(answer, Refusal) or answer == Ack("a1", 1)
         assert ada.wait_for(Ack, 1 if refuses else 2)[-1] == Ack("a2", 1 if refuses else 2)
         assert [event.username for event in ada.wait_for(Left)] == ["bob"]
-        logged = [(event.offset, event.text) for event in archive.read(lobby.epoch, 0, 10)]
+        logged = [(event.offset, event.text) for event in archive.read(lobby.log, 0, 10)]
         assert logged == ([(1, "after")] if refuses else [(1, "arm"), (2, "after")])
         assert [(event.offset, event.text) for event in ada.wait_for(Message)] == logged
 

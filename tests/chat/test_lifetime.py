@@ -240,7 +240,7 @@ class Taken(SqlRegistry):
     """Everything in it is taken already, for to take thousands costs seconds."""
 
     def take(self, name: str) -> ChannelRecord:
-        return ChannelRecord(name, EPOCH)
+        return ChannelRecord(name, EPOCH, name)
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def start_with_many(databases, start, path):
         database = Counted(path, CHAT)
         databases.append(database)
         names = [f"room {number}" for number in range(count)]
-        rows = [{"name": name, "epoch": EPOCH} for name in names]
+        rows = [{"name": name, "epoch": EPOCH, "log": name, "boot": ""} for name in names]
         database.run(lambda session: session.execute(insert(ChannelRow), rows) and None)
         server = start(registry=Taken(database), controller=controller)
         for name in names:

@@ -314,7 +314,7 @@ class Test11ClosedName:
 class Test12Log:
     def test_the_recent_log_is_bounded(self):
         broker = MemoryBroker(recent=100)
-        record = ChannelRecord("lobby", "e1")
+        record = ChannelRecord("lobby", "e1", "l1")
         broker.open(record, lambda events: None)
         date = datetime(2026, 1, 2, tzinfo=UTC)
         for number in range(10_000):
@@ -344,7 +344,7 @@ class Test12Log:
             lobby.new_broadcast(str(number), "bob")
         lobby.flush()
 
-        assert [event.text for event in archive.read(lobby.epoch, 0, 10_000)] == [str(n) for n in range(1100)]
+        assert [event.text for event in archive.read(lobby.log, 0, 10_000)] == [str(n) for n in range(1100)]
 
 
 class Test13ZeroDurations:

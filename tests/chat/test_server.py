@@ -534,7 +534,7 @@ class TestClosing:
         archive.gate.set()
 
         closing.get(timeout=2)
-        assert [event.text for event in archive.read(lobby.epoch, 0, 10)] == ["last words"]
+        assert [event.text for event in archive.read(lobby.log, 0, 10)] == ["last words"]
 
     def test_a_registry_that_hangs_does_not_hold_it_up_for_long(self, make_server):
         class Holder:
@@ -631,4 +631,4 @@ class TestSettings:
 
 
 def test_a_record_has_a_key_that_no_name_can_have():
-    assert "/" in ChannelRecord("lobby", "e1").key
+    assert "/" in ChannelRecord("lobby", "e1", "l1").key

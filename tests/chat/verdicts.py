@@ -12,7 +12,7 @@ from tests.chat.model import REMEMBERED, Fate, ModelConn, Outsider, RecordedArch
 
 def check_log(archive: RecordedArchive, room: Room) -> None:
     """Everything accepted is in the log once, nothing refused is, each member's in the order it was said."""
-    entries = archive.logs.get(room.epoch, [])
+    entries = archive.logs.get(room.channel.log, [])
     logged = Counter(number for _, event in entries for number in numbers(event.text))
     assert all(count == 1 for count in logged.values()), logged
     last: dict[tuple[str, str], float] = {}
@@ -60,9 +60,13 @@ def check_heard(archive: RecordedArchive, seat: Seat) -> None:
     if seat.member.state is State.LIVE:
         _check_answers(seat, events)
         _check_people(seat, welcome, events)
+        heard_before: set[tuple[str | None, ...]] = set()  # which need not be heard again
         for saying in seat.room.sayings.values():
-            if seat in saying.ears and saying.fate is Fate.HEARD:
+            key = saying.sender, saying.id, saying.to
+            if seat in saying.ears and saying.fate is Fate.HEARD and key not in heard_before:
                 assert saying.number in [number for event in whispers for number in numbers(event.text)]
+            if saying.id is not None and saying.fate is not Fate.UNHEARD:
+                heard_before.add(key)
 
 
 def _check_lines(log: Sequence[Message], seat: Seat, conn: Outsider) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from flask import Flask
 from sqlalchemy import text
 
@@ -11,6 +12,8 @@ from chat.schema import CHAT
 from tests.postgres import PASSWORD, OneDatabase
 from tests.web.conftest import MakeHost
 from web.settings import SettingError
+
+WANTED = ScriptDirectory(str(CHAT.folder)).get_heads()[0]
 
 
 def chat(app: Flask, command: str) -> tuple[int, str]:
@@ -37,10 +40,10 @@ def newer(url: str) -> str:
 def test_an_application_of_ones_own_has_the_commands_too(make_host: MakeHost, url: str) -> None:
     app = make_host(DATABASE_URL=url)
 
-    assert chat(app, "status") == (0, "chat: none, wanted 0001\n")
-    assert chat(app, "upgrade") == (0, "chat: upgraded from none to 0001\n")
-    assert chat(app, "upgrade") == (0, "chat: 0001, nothing to do\n")
-    assert chat(app, "status") == (0, "chat: 0001, wanted 0001\n")
+    assert chat(app, "status") == (0, f"chat: none, wanted {WANTED}\n")
+    assert chat(app, "upgrade") == (0, f"chat: upgraded from none to {WANTED}\n")
+    assert chat(app, "upgrade") == (0, f"chat: {WANTED}, nothing to do\n")
+    assert chat(app, "status") == (0, f"chat: {WANTED}, wanted {WANTED}\n")
 
 
 def test_a_database_that_is_behind_stops_the_start_with_the_command(make_host: MakeHost, postgres: OneDatabase) -> None:
@@ -50,7 +53,7 @@ def test_a_database_that_is_behind_stops_the_start_with_the_command(make_host: M
         app.extensions["chat"].start()
 
     assert str(caught.value) == (
-        "CHAT_DATABASE_URL: the database is behind (chat: none, wanted 0001); "
+        f"CHAT_DATABASE_URL: the database is behind (chat: none, wanted {WANTED}); "
         "run: flask chat upgrade (with --app, unless the application is in wsgi.py)"
     )
 
@@ -58,7 +61,8 @@ def test_a_database_that_is_behind_stops_the_start_with_the_command(make_host: M
 def test_a_database_of_a_newer_version_stops_the_start_and_the_command(make_host: MakeHost, newer: str) -> None:
     app = make_host(DATABASE_URL=newer)
     sentence = (
-        "CHAT_DATABASE_URL: the database is ahead, or has versions that are not known here (chat: 9999, wanted 0001); "
+        "CHAT_DATABASE_URL: the database is ahead, or has versions that are not known here "
+        f"(chat: 9999, wanted {WANTED}); "
         "run the version that wrote it, or a newer one"
     )
 

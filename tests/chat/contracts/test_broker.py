@@ -13,7 +13,7 @@ from chat.registry import ChannelRecord
 from tests.chat.steps import never_yields
 
 DATE = datetime(2026, 1, 2, 15, 4, 5, tzinfo=UTC)
-LOBBY = ChannelRecord("lobby", "e1")
+LOBBY = ChannelRecord("lobby", "e1", "l1")
 KEPT = 5  # how many events the brokers below keep
 NEVER_YIELDS = ["memory"]
 
@@ -112,7 +112,7 @@ def test_an_empty_batch_changes_nothing(broker, heard):
 
 def test_a_channel_goes_on_where_its_record_stands(broker):
     heard = Heard()
-    broker.open(ChannelRecord("attic", "e7", offset=41), heard)
+    broker.open(ChannelRecord("attic", "e7", "l7", offset=41), heard)
 
     assert broker.last("attic/e7") == 41
     assert list(broker.publish("attic/e7", say("one"))) == [42]
@@ -120,7 +120,7 @@ def test_a_channel_goes_on_where_its_record_stands(broker):
 
 def test_channels_count_and_hear_apart(broker, heard):
     others = Heard()
-    broker.open(ChannelRecord("lobby", "e2"), others)  # the same name, another epoch
+    broker.open(ChannelRecord("lobby", "e2", "l2"), others)  # the same name, another epoch
     broker.publish(LOBBY.key, say("one", "two"))
 
     assert list(broker.publish("lobby/e2", say("apart"))) == [1]
@@ -210,7 +210,7 @@ def test_the_recent_log_is_bounded(broker, heard):
 
 
 def test_what_was_said_before_the_record_was_taken_is_not_here(broker):
-    broker.open(ChannelRecord("attic", "e7", offset=41), Heard())
+    broker.open(ChannelRecord("attic", "e7", "l7", offset=41), Heard())
     broker.publish("attic/e7", say("one"))
 
     assert [event.offset for event in broker.read("attic/e7", 41, 100)] == [42]
@@ -219,7 +219,7 @@ def test_what_was_said_before_the_record_was_taken_is_not_here(broker):
 
 def test_a_closed_channel_is_not_heard_of_any_more(broker, heard):
     others = Heard()
-    broker.open(ChannelRecord("attic", "e1"), others)
+    broker.open(ChannelRecord("attic", "e1", "l3"), others)
     broker.publish(LOBBY.key, say("one"))
     broker.close(LOBBY.key)
     broker.publish("attic/e1", say("up here"))
@@ -237,7 +237,7 @@ def test_close_is_idempotent_and_ignores_the_unknown(broker, heard):
 def test_a_channel_that_was_closed_can_be_opened_where_it_stood(broker, heard):
     broker.publish(LOBBY.key, say("one", "two"))
     broker.close(LOBBY.key)
-    broker.open(ChannelRecord("lobby", "e1", offset=2), heard)
+    broker.open(ChannelRecord("lobby", "e1", "l1", offset=2), heard)
 
     assert list(broker.publish(LOBBY.key, say("three"))) == [3]
 
@@ -288,7 +288,7 @@ def test_it_is_logged_before_anybody_hears_it():
     broker.publish(LOBBY.key, say("three"))
 
     assert archive.heard_before == [0, 2]
-    assert archive.read("e1", 0, 10) == heard.events
+    assert archive.read("l1", 0, 10) == heard.events
 
 
 def test_what_is_not_logged_does_not_go_to_the_archive():
@@ -315,7 +315,7 @@ def test_what_the_archive_refuses_is_not_heard_and_takes_no_offset():
 
     archive.refuses = False
     assert list(broker.publish(LOBBY.key, say("kept"))) == [1]
-    assert [event.text for event in archive.read("e1", 0, 10)] == ["kept"]
+    assert [event.text for event in archive.read("l1", 0, 10)] == ["kept"]
 
 
 def test_what_is_no_longer_recent_is_read_from_the_archive():

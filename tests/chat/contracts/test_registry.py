@@ -1,5 +1,7 @@
 """What every `Registry` must do.  A new backend adds a parameter to `registry`."""
 
+from dataclasses import replace
+
 import gevent
 import pytest
 from gevent.event import Event
@@ -7,7 +9,8 @@ from sqlalchemy import text
 
 from chat.database import Database
 from chat.errors import DatabaseUnavailable, DuplicatedChannel, IdleChannel, InvalidChannel
-from chat.registry import ChannelRecord, MemoryRegistry, Registry
+from chat.registry import ChannelRecord, Fate, MemoryRegistry, Registry
+from chat.registry.boot import boot_id
 from chat.registry.sql import SqlRegistry
 from tests.chat.fakes import LastingRegistry
 from tests.chat.steps import never_yields
@@ -43,8 +46,9 @@ def test_there_are_no_channels_at_first(registry):
 def test_a_new_channel_has_an_epoch_and_an_empty_log(registry):
     record = registry.create("lobby", "ada")
 
-    assert record == ChannelRecord("lobby", record.epoch, 0, "ada")
+    assert record == ChannelRecord("lobby", record.epoch, record.log, 0, "ada", Fate.PUT_BACK)
     assert len(record.epoch) >= 16
+    assert len(record.log) >= 16
 
 
 def test_nobody_need_have_created_it(registry):
@@ -105,14 +109,14 @@ def test_a_channel_that_was_put_back_goes_on_where_it_was(registry):
     record = registry.create("lobby", "ada")
     registry.put_back("lobby", 17)
 
-    assert registry.take("lobby") == ChannelRecord("lobby", record.epoch, 17, "ada")
+    assert registry.take("lobby") == replace(record, offset=17)
 
 
 def test_it_can_be_taken_and_put_back_again_and_again(registry):
-    epoch = registry.create("lobby").epoch
+    record = registry.create("lobby")
     for offset in (3, 3, 4, 1 << 40):
         registry.put_back("lobby", offset)
-        assert registry.take("lobby") == ChannelRecord("lobby", epoch, offset)
+        assert registry.take("lobby") == replace(record, offset=offset)
 
 
 def test_an_unloaded_channel_keeps_its_name(registry):
@@ -188,14 +192,62 @@ def test_what_was_put_back_after_its_end_stays_ended(registry):
 
 
 def test_a_sweep_touches_no_open_channel(registry, clock):
-    epoch = registry.create("lobby").epoch
+    record = registry.create("lobby")
     registry.create("attic")
     registry.put_back("lobby", 4)
     clock.advance(100.0)
-    registry.sweep(0.0)
 
+    assert registry.sweep(0.0) == []
     assert registry.names() == ["attic", "lobby"]
-    assert registry.take("lobby") == ChannelRecord("lobby", epoch, 4)
+    assert registry.take("lobby") == replace(record, offset=4)
+
+
+def test_a_sweep_tells_the_logs_that_nobody_needs_any_more_and_tells_them_once(registry):
+    logs = [registry.create(name).log for name in ("lobby", "attic", "zoo")]
+    registry.close("lobby")
+    registry.close("attic", idle=True)
+    registry.put_back("attic", 0)
+
+    told = registry.sweep(0.0)
+
+    assert sorted(told) == sorted(logs[:2])
+    assert registry.sweep(0.0) == []
+
+
+def test_the_logs_of_the_open_channels_are_told_by_name(registry):
+    logs = {name: registry.create(name).log for name in ("lobby", "attic", "zoo")}
+    registry.put_back("attic", 0)
+    registry.close("zoo")
+
+    assert registry.logs() == {name: logs[name] for name in ("lobby", "attic")}
+
+
+def test_no_two_channels_share_a_log_though_they_have_the_same_name(registry):
+    first = registry.create("lobby").log
+    registry.close("lobby")
+
+    assert len({first, registry.create("lobby").log, registry.create("attic").log}) == 3
+
+
+def test_a_renewed_channel_has_another_epoch_and_the_same_log(registry):
+    record = registry.create("lobby", "ada")
+
+    renewed = registry.renew("lobby", 21)
+
+    assert renewed.epoch not in ("", record.epoch)
+    assert renewed == replace(record, epoch=renewed.epoch, offset=21)
+    registry.put_back("lobby", 22)
+    assert registry.take("lobby") == replace(renewed, offset=22)
+
+
+@pytest.mark.parametrize("end", [None, "lobby"])
+def test_what_is_not_open_cannot_be_renewed(registry, end):
+    if end is not None:
+        registry.create(end)
+        registry.close(end)
+
+    with pytest.raises(InvalidChannel):
+        registry.renew("lobby", 3)
 
 
 def test_a_swept_name_can_be_made_again(registry):
@@ -207,15 +259,15 @@ def test_a_swept_name_can_be_made_again(registry):
 
 
 def test_of_many_that_are_put_back_at_once_each_goes_on_where_it_was(registry):
-    epochs = {f"room {number}": registry.create(f"room {number}").epoch for number in range(30)}
+    records = [registry.create(f"room {number}") for number in range(30)]
     registry.close("room 7")
 
-    putting = [gevent.spawn(registry.put_back, name, offset) for offset, name in enumerate(epochs)]
+    putting = [gevent.spawn(registry.put_back, record.name, offset) for offset, record in enumerate(records)]
     gevent.joinall(putting, timeout=5, raise_error=True)
 
-    del epochs["room 7"]
-    for name, epoch in epochs.items():
-        assert registry.take(name) == ChannelRecord(name, epoch, int(name.removeprefix("room ")))
+    for offset, record in enumerate(records):
+        if offset != 7:
+            assert registry.take(record.name) == replace(record, offset=offset)
     with pytest.raises(InvalidChannel):
         registry.take("room 7")
 
@@ -245,7 +297,9 @@ def test_it_never_yields_where_it_says_so(registry):
         registry.create("lobby")
         registry.put_back("lobby", 3)
         registry.take("lobby")
+        registry.renew("lobby", 3)
         registry.names()
+        registry.logs()
         registry.close("lobby", idle=True)
         registry.sweep(0.0)
 
@@ -332,24 +386,37 @@ class TestLasting:
         record = lasting.create("lobby", "ada")
         lasting.put_back("lobby", 12)
 
-        assert reopen().take("lobby") == ChannelRecord("lobby", record.epoch, 12, "ada")
+        assert reopen().take("lobby") == replace(record, offset=12)
 
-    def test_after_a_crash_the_log_goes_on_under_a_new_epoch(self, lasting, reopen):
-        record = lasting.create("lobby", "ada")  # taken, and never put back
+    def test_after_a_crash_it_stands_where_it_was_and_who_takes_it_is_told(self, lasting, reopen):
+        record = lasting.create("lobby", "ada")
+        lasting.put_back("lobby", 12)
+        lasting.take("lobby")  # and never put back
+
+        assert reopen().take("lobby") == replace(record, offset=12, fate=Fate.PROCESS_DIED)
+
+    def test_who_takes_it_and_dies_too_changes_nothing_about_that(self, lasting, reopen):
+        record = lasting.create("lobby")
+        reopen().take("lobby")
+
+        assert reopen().take("lobby") == replace(record, fate=Fate.PROCESS_DIED)
+
+    def test_once_it_is_put_back_all_is_well_again(self, lasting, reopen):
+        record = lasting.create("lobby")
         successor = reopen()
-
-        taken = successor.take("lobby")
-
-        assert taken.epoch != record.epoch
-        assert taken == ChannelRecord("lobby", taken.epoch, 0, "ada")
-
-    def test_the_new_epoch_lasts_too(self, lasting, reopen):
-        lasting.create("lobby")
-        successor = reopen()
-        epoch = successor.take("lobby").epoch
+        successor.take("lobby")
         successor.put_back("lobby", 2)
 
-        assert reopen().take("lobby") == ChannelRecord("lobby", epoch, 2)
+        assert reopen().take("lobby") == replace(record, offset=2)
+
+    def test_a_new_epoch_lasts_too(self, lasting, reopen):
+        lasting.create("lobby")
+        successor = reopen()
+        successor.take("lobby")
+        renewed = successor.renew("lobby", 7)
+        successor.put_back("lobby", 9)
+
+        assert reopen().take("lobby") == replace(renewed, offset=9)
 
     def test_a_closed_channel_stays_closed(self, lasting, reopen):
         lasting.create("lobby")
@@ -363,14 +430,87 @@ class TestLasting:
 
         assert lasting.take("lobby").offset == 1
 
-    def test_of_several_who_take_at_once_one_gets_the_epoch_that_was_put_back(self, lasting):
-        epoch = lasting.create("lobby").epoch
+    def test_of_several_who_take_at_once_one_gets_what_was_put_back(self, lasting):
+        lasting.create("lobby")
         lasting.put_back("lobby", 3)
 
         takers = [gevent.spawn(lasting.take, "lobby") for _ in range(4)]
         gevent.joinall(takers, timeout=5, raise_error=True)
 
-        assert [taker.value.epoch for taker in takers].count(epoch) == 1
+        assert [taker.value.fate for taker in takers].count(Fate.PUT_BACK) == 1
+
+
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+on_both = pytest.mark.parametrize("backend", DATABASES, indirect=True)
+
+
+class TestBoot:
+    """What is known of the machine in which a channel was taken."""
+
+    @pytest.fixture
+    def boot(self, open_database):
+        """Opens the database as a process does after that boot."""
+        return lambda id: SqlRegistry(open_database(), id)
+
+    def fate(self, registry: Registry) -> Fate:
+        return registry.take("lobby").fate
+
+    @on_both
+    def test_only_sqlite_may_have_lost_something_when_the_machine_has_died(self, boot, backend):
+        boot("b1").create("lobby")
+
+        assert self.fate(boot("b2")) is (Fate.MACHINE_DIED if backend == "sqlite" else Fate.PROCESS_DIED)
+
+    @on_both
+    def test_within_one_boot_a_process_died(self, boot):
+        boot("b1").create("lobby")
+
+        assert self.fate(boot("b1")) is Fate.PROCESS_DIED
+
+    @on_both
+    def test_what_was_put_back_was_put_back_whatever_happened_since(self, boot):
+        registry = boot("b1")
+        registry.create("lobby")
+        registry.put_back("lobby", 3)
+
+        assert self.fate(boot("b2")) is Fate.PUT_BACK
+
+    @pytest.mark.parametrize(("first", "second"), [("", "b2"), ("b1", ""), ("", "")])
+    @on_both
+    def test_where_nothing_tells_a_process_died(self, boot, first, second):
+        boot(first).create("lobby")
+
+        assert self.fate(boot(second)) is Fate.PROCESS_DIED
+
+    @on_sqlite
+    def test_the_machine_has_died_until_the_epoch_is_renewed(self, boot):
+        boot("b1").create("lobby")
+        successor = boot("b2")
+        assert [self.fate(successor), self.fate(boot("b2"))] == [Fate.MACHINE_DIED] * 2
+
+        successor.renew("lobby", 3)
+
+        assert self.fate(boot("b2")) is Fate.PROCESS_DIED
+
+    @on_sqlite
+    def test_a_boot_counts_from_the_last_time_that_it_was_taken(self, boot):
+        first, second = boot("b1"), boot("b2")
+        first.create("lobby")
+        first.put_back("lobby", 1)
+        second.take("lobby")
+
+        assert self.fate(boot("b2")) is Fate.PROCESS_DIED
+
+
+def test_a_boot_is_known_by_its_id(tmp_path):
+    (tmp_path / "id").write_text("9f7b0c3e\n")
+
+    assert boot_id(tmp_path / "id") == "9f7b0c3e"
+    assert boot_id(tmp_path / "id") != boot_id()
+
+
+def test_where_there_is_no_such_id_none_is_made_up(tmp_path):
+    assert boot_id(tmp_path / "missing") == ""
 
 
 @pytest.mark.parametrize("backend", DATABASES, indirect=True)
@@ -455,20 +595,20 @@ class TestPuttingBackAtOnce:
         return SqlRegistry(gated)
 
     @pytest.fixture
-    def epochs(self, database) -> list[str]:
+    def records(self, database) -> list[ChannelRecord]:
         open_at_once = SqlRegistry(database)
-        return [open_at_once.create(f"room {number}").epoch for number in range(5)]
+        return [open_at_once.create(f"room {number}") for number in range(5)]
 
-    def test_what_waits_shares_a_transaction(self, registry, epochs, gated):
+    def test_what_waits_shares_a_transaction(self, registry, records, gated):
         putting = [gevent.spawn(registry.put_back, f"room {number}", number) for number in range(5)]
         gevent.idle()
         gated.go.set()
         gevent.joinall(putting, timeout=5, raise_error=True)
 
         assert gated.asked == 2  # the first goes alone, for it need not wait
-        assert [registry.take(f"room {number}").epoch for number in range(5)] == epochs
+        assert [registry.take(f"room {number}").fate for number in range(5)] == [Fate.PUT_BACK] * 5
 
-    def test_nobody_takes_what_is_being_put_back(self, registry, epochs, gated):
+    def test_nobody_takes_what_is_being_put_back(self, registry, records, gated):
         putting = [gevent.spawn(registry.put_back, f"room {number}", 7) for number in range(5)]
         taking = gevent.spawn(registry.take, "room 4")
         gevent.idle()
@@ -476,10 +616,10 @@ class TestPuttingBackAtOnce:
 
         gated.go.set()
 
-        assert taking.get(timeout=5) == ChannelRecord("room 4", epochs[4], 7)
+        assert taking.get(timeout=5) == replace(records[4], offset=7)
         gevent.joinall(putting, timeout=5, raise_error=True)
 
-    def test_who_is_killed_meanwhile_costs_nobody_else_anything(self, registry, epochs, gated):
+    def test_who_is_killed_meanwhile_costs_nobody_else_anything(self, registry, records, gated):
         first, second, third = [gevent.spawn(registry.put_back, f"room {number}", 7) for number in range(3)]
         gevent.idle()
         gevent.killall([first, second], block=False)
@@ -489,8 +629,8 @@ class TestPuttingBackAtOnce:
 
         third.get(timeout=5)
         gevent.joinall([first, second], timeout=5)
-        assert registry.take("room 2") == ChannelRecord("room 2", epochs[2], 7)
-        assert registry.take("room 1").epoch != epochs[1]  # as after a crash
+        assert registry.take("room 2") == replace(records[2], offset=7)
+        assert registry.take("room 1").fate is Fate.PROCESS_DIED  # as after a crash
 
     def test_what_fails_fails_for_all_who_share_it_and_can_be_tried_again(self, registry, database, gated):
         def put_back(number: int) -> None:

@@ -1,5 +1,7 @@
 """The server: which channels are loaded, and the way in by token."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from logging import Logger, getLogger
 from time import monotonic
 from types import TracebackType
@@ -8,7 +10,7 @@ from typing import Final, Self
 import gevent
 from gevent.lock import RLock
 
-from chat.archive import Archive
+from chat.archive import Archive, Unread
 from chat.broker import Broker, MemoryBroker
 from chat.channel import PATIENCE, ChatChannel, Keeper
 from chat.clock import Clock, SystemClock
@@ -57,11 +59,13 @@ class ChatServer:
         self._registry = MemoryRegistry(self._clock) if registry is None else registry
         if broker is None:
             broker = MemoryBroker(archive, recent=self._conf.recent_events, age=self._conf.recent_age, clock=self._clock)
+        self._archive = archive
         self._broker = broker
         self._channels: dict[str, ChatChannel] = {}
         self._closing: set[ChatChannel] = set()  # closed, their names free, but not yet done
         self._loading = RLock()  # at most one greenlet makes channels of records
         self._is_closed = False
+        self._orphans: list[str] = []  # logs of channels that are forgotten, which the archive has still to forget
         self._keeper = Keeper(self._registry.lasting, self._on_close, self._on_end)
         self._clock.later(self._conf.token_cleanup_delay, self._sweep_tokens)
         self._clock.later(self._conf.channel_cleanup_delay, self._sweep_channels)
@@ -138,6 +142,19 @@ class ChatServer:
         channel = self._channels.get(name)
         return channel.count() if channel is not None else 0
 
+    def unread(self, username: str, names: Iterable[str]) -> dict[str, Unread]:
+        """What waits for a user in those of these channels that there are; without an archive nothing does.  Blocks.
+
+        Raises: BrokerUnavailable, DatabaseUnavailable.
+        """
+        self._check_open()
+        if self._archive is None:
+            return {}
+        logs = self._registry.logs()
+        found = {name: logs[name] for name in names if name in logs}
+        unread = self._archive.unread(username, list(found.values()))
+        return {name: unread[log] for name, log in found.items()}
+
     def connect(self, token: str, conn: Conn) -> None:
         """Spend `token` and let its user in over `conn`; return once the user is listed.
 
@@ -210,11 +227,15 @@ class ChatServer:
             raise ServerClosed
 
     def _take(self, name: str) -> ChannelRecord:
-        """Take a channel to where its log goes on.  When this fails, its fate stays what it was."""
+        """Take a channel where its log goes on, under a new epoch if nobody can tell that it is whole.
+
+        When this fails the channel stays taken, so that its fate is not taken for a better one.
+        """
         record = self._registry.take(name)
-        if record.fate is not Fate.PUT_BACK:
-            return self._registry.renew(name, 0)
-        return record
+        if self._archive is None:
+            return record if record.fate is Fate.PUT_BACK else self._registry.renew(name, 0)
+        last = max(record.offset, self._archive.last(record.log))
+        return self._registry.renew(name, last) if record.fate is Fate.MACHINE_DIED else replace(record, offset=last)
 
     def _load(self, record: ChannelRecord) -> ChatChannel:
         channel = ChatChannel(
@@ -266,5 +287,20 @@ class ChatServer:
     def _sweep_channels(self) -> None:
         """A timer calls this in the hub."""
         if not self._is_closed:
-            gevent.spawn(self._registry.sweep, self._conf.channel_cleanup_delay)
+            gevent.spawn(self._forget)
             self._clock.later(self._conf.channel_cleanup_delay, self._sweep_channels)
+
+    def _forget(self) -> None:
+        """Forget what ended long enough ago, and what is too old to be kept."""
+        conf = self._conf
+        try:
+            self._orphans += self._registry.sweep(conf.channel_cleanup_delay)
+            if self._archive is None:
+                return
+            if self._orphans:
+                self._archive.forget(self._orphans)
+                self._orphans = []
+            if conf.retention_age or conf.retention_count:
+                self._archive.trim(conf.retention_age, conf.retention_count)
+        except ChatError as exc:
+            self._log.warning("what is too old will be forgotten later: %s", exc)

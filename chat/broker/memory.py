@@ -73,7 +73,7 @@ class MemoryBroker(Broker):
 
     def open(self, record: ChannelRecord, on_events: OnEvents) -> None:
         log = _Log(record, on_events, Recent(record.offset, self._keep, self._age))
-        if self._archive is not None:
+        if self._archive is not None and record.offset:
             self._fill(log, self._archive)
         self._logs[record.key] = log
 

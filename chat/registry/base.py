@@ -21,7 +21,7 @@ class Fate(Enum):
     PROCESS_DIED = auto()
     """Whoever had it never put it back.  What was committed is there; its offset is that of the time before."""
     MACHINE_DIED = auto()
-    """So did the whole machine, with a database that may then lose what it committed last."""
+    """What was committed last may be lost, and who reads it cannot tell: perhaps the machine lost its power."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 LINUX: Final = Path("/proc/sys/kernel/random/boot_id")
+VOLATILE: Final = "volatile"  # in place of a boot: what is said is lost with the process already
 
 
 def boot_id(source: Path = LINUX) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from chat.database import Base, Database
 from chat.errors import DuplicatedChannel, InvalidChannel
 from chat.registry.base import ChannelRecord, Fate, Registry, new_epoch, new_log
-from chat.registry.boot import boot_id
+from chat.registry.boot import VOLATILE, boot_id
 from chat.registry.offsets import Offsets
 
 
@@ -55,7 +55,7 @@ class SqlRegistry(Registry):
     lasting = True
 
     def __init__(self, database: Database, boot: str | None = None) -> None:
-        """`boot` is `boot_id()`, unless somebody knows better."""
+        """`boot` is `boot_id()`, or VOLATILE for a server without an archive, of whose log nothing outlives it."""
         self._database = database
         self._boot = boot_id() if boot is None else boot
         self._last: dict[str, Event] = {}  # by name: the end of what was asked last
@@ -114,11 +114,11 @@ class SqlRegistry(Registry):
 
     def names(self) -> list[str]:
         query = select(ChannelRow.name).where(IS_OPEN)
-        return sorted(self._database.run(lambda session: list(session.scalars(query))))
+        return sorted(self._database.look(lambda session: list(session.scalars(query))))
 
     def logs(self) -> dict[str, str]:
         query = select(ChannelRow.name, ChannelRow.log).where(IS_OPEN)
-        return dict(self._database.run(lambda session: [(name, log) for name, log in session.execute(query)]))
+        return dict(self._database.look(lambda session: [(name, log) for name, log in session.execute(query)]))
 
     def sweep(self, age: float) -> list[str]:
         before = datetime.now(UTC) - timedelta(seconds=age)
@@ -154,11 +154,16 @@ def _open_row(session: Session, name: str) -> ChannelRow:
 
 
 def _fate(session: Session, row: ChannelRow, boot: str) -> Fate:
-    """SQLite with synchronous=NORMAL may lose what it committed last when the machine dies; servers do not."""
-    if not row.taken:
-        return Fate.PUT_BACK
-    is_another = bool(boot and row.boot) and row.boot != boot
-    return Fate.MACHINE_DIED if is_another and session.get_bind().dialect.name == "sqlite" else Fate.PROCESS_DIED
+    """SQLite with synchronous=NORMAL may lose what it committed last when the machine dies; servers do not.
+
+    That somebody took the channel may be lost with all that was said since, so after another boot that it was put back
+    proves nothing.
+    """
+    if row.taken and row.boot == VOLATILE:
+        return Fate.MACHINE_DIED
+    if boot and row.boot not in ("", boot) and session.get_bind().dialect.name == "sqlite":
+        return Fate.MACHINE_DIED
+    return Fate.PROCESS_DIED if row.taken else Fate.PUT_BACK
 
 
 def _sweep(session: Session, before: datetime) -> list[str]:

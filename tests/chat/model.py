@@ -140,11 +140,9 @@ class RecordedArchive(GatedArchive):
         super().__init__()
         self.clock = clock
         self.logs: dict[str, list[tuple[float, Message]]] = {}
-        self.forgotten = 0.0
-        """Seconds added because another server has no memory of ids."""
 
     def append(self, log: str, events: Sequence[Message]) -> None:
-        now = self.clock.monotonic() + self.forgotten
+        now = self.clock.monotonic()
         super().append(log, events)
         kept = self.logs.setdefault(log, [])
         assert [event.offset for event in events] == list(range(len(kept) + 1, len(kept) + len(events) + 1))

@@ -508,7 +508,6 @@ class Channels(RuleBasedStateMachine):
         """The server is closed, and another one goes on."""
         self.endings += 1
         self.stop()
-        self.archive.forgotten += REMEMBERED
         self.start()
 
     def stop(self) -> None:

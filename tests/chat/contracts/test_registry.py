@@ -10,7 +10,7 @@ from sqlalchemy import text
 from chat.database import Database
 from chat.errors import DatabaseUnavailable, DuplicatedChannel, IdleChannel, InvalidChannel
 from chat.registry import ChannelRecord, Fate, MemoryRegistry, Registry
-from chat.registry.boot import boot_id
+from chat.registry.boot import VOLATILE, boot_id
 from chat.registry.sql import SqlRegistry
 from tests.chat.fakes import LastingRegistry
 from tests.chat.steps import never_yields
@@ -468,12 +468,26 @@ class TestBoot:
         assert self.fate(boot("b1")) is Fate.PROCESS_DIED
 
     @on_both
-    def test_what_was_put_back_was_put_back_whatever_happened_since(self, boot):
+    def test_that_it_was_put_back_proves_nothing_where_the_last_who_took_it_may_be_lost_too(self, boot, backend):
         registry = boot("b1")
         registry.create("lobby")
         registry.put_back("lobby", 3)
 
-        assert self.fate(boot("b2")) is Fate.PUT_BACK
+        assert self.fate(boot("b2")) is (Fate.MACHINE_DIED if backend == "sqlite" else Fate.PUT_BACK)
+
+    @on_both
+    def test_within_one_boot_what_was_put_back_was_put_back(self, boot):
+        registry = boot("b1")
+        registry.create("lobby")
+        registry.put_back("lobby", 3)
+
+        assert self.fate(boot("b1")) is Fate.PUT_BACK
+
+    @on_both
+    def test_what_a_server_without_an_archive_has_numbered_is_lost_with_it(self, boot):
+        boot(VOLATILE).create("lobby")
+
+        assert self.fate(boot("b1")) is Fate.MACHINE_DIED
 
     @pytest.mark.parametrize(("first", "second"), [("", "b2"), ("b1", ""), ("", "")])
     @on_both
@@ -493,13 +507,14 @@ class TestBoot:
         assert self.fate(boot("b2")) is Fate.PROCESS_DIED
 
     @on_sqlite
-    def test_a_boot_counts_from_the_last_time_that_it_was_taken(self, boot):
-        first, second = boot("b1"), boot("b2")
-        first.create("lobby")
-        first.put_back("lobby", 1)
+    def test_once_it_is_renewed_the_boot_that_counts_is_this_one(self, boot):
+        second = boot("b2")
+        boot("b1").create("lobby")
         second.take("lobby")
+        second.renew("lobby", 1)
+        second.put_back("lobby", 2)
 
-        assert self.fate(boot("b2")) is Fate.PROCESS_DIED
+        assert self.fate(boot("b2")) is Fate.PUT_BACK
 
 
 def test_a_boot_is_known_by_its_id(tmp_path):

@@ -11,19 +11,20 @@ ROOT = Path(__file__).parent.parent
 # From the bottom.  A file imports from lines above its own here, never from its own line or from lines below.  A package
 # stands for its `__init__.py`; `worker`, `app` and `serve` are programs, on which nothing is built.
 LAYERS = """
-    chat.schema.versions.0001_channels chat.schema.versions.0002_logs web.schema.versions.0001_accounts
-    web.schema.versions.0002_logins web.schema.versions.0003_custody
+    chat.schema.versions.0001_channels chat.schema.versions.0002_logs chat.schema.versions.0003_log
+    web.schema.versions.0001_accounts web.schema.versions.0002_logins web.schema.versions.0003_custody
     chat.errors chat.closing chat.config chat.clock chat.event
     chat.names chat.requests chat.format chat.rate chat.past
     chat.frames chat.mentions
     chat.wire
     chat.conn
     chat.engine chat.migrations
-    chat.executor
+    chat.executor chat.grouping
     chat.database chat.schema chat.inbox chat.crowd chat.restricted chat.hooks
     chat.tokens.base chat.presence.base chat.registry.base chat.archive.base
-    chat.registry.offsets chat.registry.boot
-    chat.tokens.memory chat.presence.memory chat.registry.memory chat.registry.sql chat.archive.memory
+    chat.archive.rows chat.archive.marks
+    chat.archive.appending chat.archive.retention chat.registry.boot
+    chat.tokens.memory chat.presence.memory chat.registry.memory chat.registry.sql chat.archive.memory chat.archive.sql
     chat.tokens chat.presence chat.registry chat.archive
     chat.broker.base chat.broker.recent chat.broker.said
     chat.broker.memory

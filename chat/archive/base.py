@@ -45,8 +45,8 @@ class Archive(ABC):
     def append(self, log: str, events: Sequence[Logged]) -> None:
         """Keep `events`, whose offsets are set, all or none.  Blocks; said twice, they are kept once.
 
-        Many callers at once share a transaction.  Raises: BrokerUnavailable: perhaps kept, perhaps not; NotStorable:
-        none of these is kept, and one of them never can be.
+        Many callers at once share a transaction.  Raises: BrokerUnavailable: perhaps kept, perhaps not, or an offset is
+        held by another event: read what is there; NotStorable: none of these is kept, and one of them never can be.
         """
 
     @abstractmethod

@@ -6,12 +6,12 @@ from datetime import datetime
 from itertools import dropwhile
 from typing import TypeVar
 
-from msgspec.structs import replace
-
 from chat.archive.base import MOST_UNREAD, Archive, Id, Unread
 from chat.clock import Clock, SystemClock
-from chat.event import Deleted, Edited, Logged, Message, Past
+from chat.errors import BrokerUnavailable
+from chat.event import Logged, Message, Past
 from chat.mentions import folded, mentioned
+from chat.past import changed, erased, fold, is_about, page
 
 T = TypeVar("T")
 
@@ -24,35 +24,26 @@ class _Log:
         self.messages: dict[int, Past] = {}
         self.last = 0
 
+    def holds_another(self, event: Logged) -> bool:
+        found = self.events.get(event.offset)
+        return found is not None and _identity(found) != _identity(event)
+
     def append(self, event: Logged) -> None:
         if event.offset <= self.last:  # said again
             return
         self.last = event.offset
-        self.events[event.offset] = event = copy(event)  # which is the caller's
+        self.events[event.offset] = copy(event)  # the event is the caller's
         if isinstance(event, Message):
-            self.messages[event.offset] = Past(event.offset, event.sender, event.text, event.date, event.id, event.rendered)
-        elif isinstance(event, Edited):
-            self._edit(event)
-        else:
-            self._delete(event)
+            self.messages.update((past.offset, past) for past in fold([event]))
+        elif (target := self.messages.get(event.target)) is not None:
+            self.messages[event.target] = changed(target, event)
+            if self.messages[event.target].deleted is not None:
+                self._erase(event.target)
 
-    def _edit(self, event: Edited) -> None:
-        target = self.messages.get(event.target)
-        if target is None:
-            return
-        if target.deleted is not None:
-            event.text = ""
-        else:
-            self.messages[event.target] = replace(target, text=event.text, rendered=event.rendered, edited=event.date)
-
-    def _delete(self, event: Deleted) -> None:
-        target = self.messages.get(event.target)
-        if target is None or target.deleted is not None:
-            return
-        self.messages[event.target] = replace(target, text="", deleted=event.date)
-        for offset, other in self.events.items():
-            if offset == event.target or (isinstance(other, Edited) and other.target == event.target):
-                self.events[offset] = replace(other, text="")
+    def _erase(self, target: int) -> None:
+        for offset, event in self.events.items():
+            if is_about(event, target):
+                self.events[offset] = erased(event)
 
     def drop(self, offset: int) -> None:
         del self.events[offset]
@@ -78,6 +69,8 @@ class MemoryArchive(Archive):
 
     def append(self, log: str, events: Sequence[Logged]) -> None:
         kept = self._logs.setdefault(log, _Log())
+        if any(map(kept.holds_another, events)):
+            raise BrokerUnavailable
         for event in events:
             kept.append(event)
 
@@ -98,12 +91,7 @@ class MemoryArchive(Archive):
         return self._log(log).messages.get(offset)
 
     def history(self, log: str, *, before: int | None, after: int | None, limit: int) -> tuple[list[Past], bool]:
-        found = [
-            message
-            for message in self._log(log).messages.values()
-            if (before is None or message.offset < before) and (after is None or message.offset > after)
-        ]
-        return _newest(found, limit) if after is None else found[:limit], len(found) > limit
+        return page(list(self._log(log).messages.values()), before=before, after=after, limit=limit)
 
     def mark(self, log: str, username: str, offset: int) -> None:
         self._marks[log, username] = max(offset, self._marks.get((log, username), 0))
@@ -136,6 +124,10 @@ class MemoryArchive(Archive):
 
     def _events(self, log: str) -> list[Logged]:
         return list(self._log(log).events.values())
+
+
+def _identity(event: Logged) -> tuple[object, ...]:
+    return type(event), event.sender, event.id, event.date
 
 
 def _newest(found: list[T], limit: int) -> list[T]:

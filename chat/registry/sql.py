@@ -4,7 +4,7 @@ What is asked about one channel is done in the order of asking: a pool of connec
 who is closing it, and so load what is about to end.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -15,9 +15,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from chat.database import Base, Database
 from chat.errors import DuplicatedChannel, InvalidChannel
+from chat.grouping import Grouping
 from chat.registry.base import ChannelRecord, Fate, Registry, new_epoch, new_log
 from chat.registry.boot import VOLATILE, boot_id
-from chat.registry.offsets import Offsets
 
 
 class ChannelRow(Base):
@@ -59,7 +59,7 @@ class SqlRegistry(Registry):
         self._database = database
         self._boot = boot_id() if boot is None else boot
         self._last: dict[str, Event] = {}  # by name: the end of what was asked last
-        self._offsets = Offsets(self._write)
+        self._offsets = Grouping(self._write)
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[None]:
@@ -99,10 +99,11 @@ class SqlRegistry(Registry):
 
     def put_back(self, name: str, offset: int) -> None:
         with self._turn(name):
-            self._offsets.put(name, offset)
+            self._offsets.put((name, offset))
 
-    def _write(self, offsets: Mapping[str, int]) -> None:
-        rows = [{"channel": name, "offset": offset} for name, offset in offsets.items()]
+    def _write(self, offsets: Sequence[tuple[str, int]]) -> None:
+        in_order = sorted(offsets)  # so that no two servers can lock each other out
+        rows = [{"channel": name, "offset": offset} for name, offset in in_order]
         self._database.run(lambda session: session.connection().execute(PUT_BACK, rows) and None)
 
     def close(self, name: str, *, idle: bool = False) -> None:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chat.archive import Archive, Id, MemoryArchive, Unread
+from chat.archive.sql import SqlArchive
+from chat.errors import BrokerUnavailable
 from chat.event import Deleted, Edited, Logged, Message, Past
 from tests.chat.steps import never_yields
 
@@ -14,14 +16,19 @@ AGES_AGO = DATE - timedelta(days=365)
 NEVER_YIELDS = ["memory"]
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def backend(request) -> str:
     return request.param
 
 
 @pytest.fixture
+def database_url(backend, tmp_path, request) -> str:
+    return f"sqlite:///{tmp_path}/chat.db" if backend == "sqlite" else request.getfixturevalue("postgres").url
+
+
+@pytest.fixture
 def archive(backend, clock, request) -> Iterator[Archive]:
-    archive = MemoryArchive(clock)
+    archive = MemoryArchive(clock) if backend == "memory" else SqlArchive(request.getfixturevalue("database"), clock)
     yield archive
     archive.close()
 
@@ -149,6 +156,18 @@ def test_what_is_said_twice_is_kept_once(archive):
     archive.append("lobby", said(2, 3))
 
     assert everything(archive) == said(1, 2, 3)
+
+
+def test_an_offset_that_another_event_holds_is_told_and_nothing_of_the_batch_is_kept(archive):
+    archive.append("lobby", said(1, 2))
+    others = [say("hello 2", 2, sender="bob"), edit(1, "hello 2", 2), Message("ada", "hello 2", at(2.001), "id-2", 2)]
+
+    for other in [*others, say("hello 2", 2)]:
+        other.id = "another" if other in said(2) else other.id
+        with pytest.raises(BrokerUnavailable):
+            archive.append("lobby", [other, *said(3)])
+
+    assert everything(archive) == said(1, 2)
 
 
 def test_an_empty_batch_changes_nothing(archive):

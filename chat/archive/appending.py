@@ -1,0 +1,113 @@
+"""Events into the archive's tables: what one transaction does with all that waits in all logs.
+
+It holds the interpreter beside the fan-out, so it is the driver's own executemany: through Core's statements a row takes
+half as long again.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from sqlalchemy import Connection
+
+from chat.archive.rows import DELETE, EDIT, GONE, MESSAGE, Values, values_of
+from chat.errors import BrokerUnavailable
+from chat.event import Deleted, Edited, Logged
+from chat.mentions import mentioned
+
+Mention: TypeAlias = tuple[str, int, int, str]
+
+# `{}` is the driver's placeholder.
+INSERT: Final = """
+    INSERT INTO chat_log (log, "offset", kind, sender, text, date, id, target, rendered)
+    VALUES ({}, {}, {}, {}, {}, {}, {}, {}, {}) ON CONFLICT DO NOTHING
+"""
+SAME: Final = f"""
+    SELECT 1 FROM chat_log WHERE log = {{}} AND "offset" = {{}}
+    AND (kind = '{GONE}' OR (kind = {{}} AND sender = {{}} AND id = {{}} AND date = {{}}))
+"""  # noqa: S608
+MENTION: Final = """
+    INSERT INTO chat_mentions (log, "offset", source, username) VALUES ({}, {}, {}, {}) ON CONFLICT DO NOTHING
+"""
+IS_THERE: Final = f"log = {{}} AND \"offset\" = {{}} AND kind = '{MESSAGE}' AND deleted IS NULL"
+CHANGE: Final = f"UPDATE chat_log SET edited = {{}} WHERE {IS_THERE} AND (edited IS NULL OR edited < {{}})"  # noqa: S608
+TAKE_BACK: Final = f"UPDATE chat_log SET deleted = {{}}, text = '' WHERE {IS_THERE}"  # noqa: S608
+ERASE_EDITS: Final = f"UPDATE chat_log SET text = '' WHERE log = {{}} AND target = {{}} AND kind = '{EDIT}'"  # noqa: S608
+ERASE_MENTIONS: Final = 'DELETE FROM chat_mentions WHERE log = {} AND "offset" = {}'
+ERASE_LATE_EDIT: Final = """
+    UPDATE chat_log SET text = '' WHERE log = {} AND "offset" = {}
+    AND EXISTS (SELECT 1 FROM chat_log AS gone WHERE gone.log = {} AND gone."offset" = {} AND gone.deleted IS NOT NULL)
+"""
+
+
+class OffsetTaken(BrokerUnavailable):
+    """An offset is held by another event: somebody's transaction came to its end after all."""
+
+
+class Addition(NamedTuple):
+    """What one caller appends to one log; made when it is asked, for the events may change afterwards."""
+
+    rows: list[Values]
+    changes: list[tuple[str, str, int, int]]
+    """The edits and deletes among them: kind, log, offset and target."""
+    mentions: list[Mention]
+
+
+def addition(log: str, events: Sequence[Logged]) -> Addition:
+    """Read `events`.  Raises: ValueError, OverflowError for what no table can hold."""
+    changed: list[tuple[str, str, int, int]] = []
+    for event in events:
+        if isinstance(event, Edited):
+            changed.append((EDIT, log, event.offset, event.target))
+        elif isinstance(event, Deleted):
+            changed.append((DELETE, log, event.offset, event.target))
+    return Addition([values_of(log, event) for event in events], changed, list(_mentions(log, events)))
+
+
+def _mentions(log: str, events: Iterable[Logged]) -> Iterator[Mention]:
+    for event in events:
+        if not isinstance(event, Deleted):
+            about = event.target if isinstance(event, Edited) else event.offset
+            yield from ((log, about, event.offset, name) for name in sorted(mentioned(event.text)))
+
+
+class Appending:
+    """One transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+
+    def append(self, additions: Sequence[Addition]) -> None:
+        """Add all of them.  Blocks.  Raises: OffsetTaken, and SQLAlchemy's errors."""
+        rows = [row for addition in additions for row in addition.rows]
+        if self._do(INSERT, rows) != len(rows):
+            self._check(rows)
+        for addition in additions:
+            for kind, log, offset, target in addition.changes:
+                (self._edit if kind == EDIT else self._delete)(log, offset, target)
+        if mentions := [mention for addition in additions for mention in addition.mentions]:
+            self._do(MENTION, mentions)
+
+    def _check(self, rows: Iterable[Values]) -> None:
+        """Some were there before: see that they are the same."""
+        for log, offset, kind, sender, _, date, id, *_ in rows:
+            if self._query(SAME, (log, offset, kind, sender, id, date)) is None:
+                raise OffsetTaken
+
+    def _edit(self, log: str, offset: int, target: int) -> None:
+        if not self._do(CHANGE, [(offset, log, target, offset)]):
+            self._do(ERASE_LATE_EDIT, [(log, offset, log, target)])
+
+    def _delete(self, log: str, offset: int, target: int) -> None:
+        if self._do(TAKE_BACK, [(offset, log, target)]):
+            self._do(ERASE_EDITS, [(log, target)])
+            self._do(ERASE_MENTIONS, [(log, target)])
+
+    def _do(self, statement: str, rows: Sequence[tuple[object, ...]]) -> int:
+        """Return how many rows were added or changed."""
+        options = {"preserve_rowcount": True}
+        said = statement.replace("{}", self._mark)
+        return self._connection.exec_driver_sql(said, list(rows), execution_options=options).rowcount
+
+    def _query(self, statement: str, values: tuple[object, ...]) -> object:
+        return self._connection.exec_driver_sql(statement.replace("{}", self._mark), values).scalar()

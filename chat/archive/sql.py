@@ -1,0 +1,203 @@
+"""The archive in a database."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import dropwhile
+from logging import getLogger
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import ColumnElement, Select, and_, select, text
+from sqlalchemy.exc import StatementError
+from sqlalchemy.orm import Session, aliased
+
+from chat.archive.appending import Addition, Appending, OffsetTaken, addition
+from chat.archive.base import MOST_UNREAD, Archive, Id, Unread
+from chat.archive.marks import Marks, Reader
+from chat.archive.retention import Retention
+from chat.archive.rows import GONE, MESSAGE, LogRow, date_of, event_of, micros, past_of
+from chat.clock import Clock, SystemClock
+from chat.database import Database
+from chat.errors import BrokerUnavailable, DatabaseUnavailable, NotStorable
+from chat.event import Logged, Past
+from chat.grouping import Grouping
+from chat.mentions import folded
+
+T = TypeVar("T")
+
+log: Final = getLogger("chat")
+
+EVENTS: Final = select(
+    LogRow.kind, LogRow.sender, LogRow.text, LogRow.date, LogRow.id, LogRow.offset, LogRow.target, LogRow.rendered
+).where(LogRow.kind != GONE)
+EDIT, DELETE = aliased(LogRow), aliased(LogRow)
+PASTS: Final = (
+    select(LogRow.offset, LogRow.sender, LogRow.date, LogRow.id, LogRow.text, LogRow.rendered)
+    .add_columns(EDIT.text, EDIT.rendered, EDIT.date, DELETE.date)
+    .outerjoin(EDIT, and_(EDIT.log == LogRow.log, EDIT.offset == LogRow.edited))
+    .outerjoin(DELETE, and_(DELETE.log == LogRow.log, DELETE.offset == LogRow.deleted))
+    .where(LogRow.kind == MESSAGE)
+)
+IDS: Final = 1000  # rows that are looked at once, from the end, for one that is too old
+
+MARK: Final = text("""
+    INSERT INTO chat_reads (log, username, "offset") VALUES (:log, :username, :offset)
+    ON CONFLICT (log, username) DO UPDATE SET "offset" = excluded."offset" WHERE excluded."offset" > chat_reads."offset"
+""")
+
+# One step in an index, and at most MOST_UNREAD rows, for each log and kind; `asked` are the logs and the marks that are not
+# written down yet, -1 where there is none.
+ASKED: Final = {
+    "sqlite": "SELECT json_extract(value, '$[0]') AS log, json_extract(value, '$[1]') AS mark FROM json_each(:asked)",
+    "postgresql": """
+        SELECT value ->> 0 AS log, CAST(value ->> 1 AS BIGINT) AS mark FROM json_array_elements(CAST(:asked AS JSON))
+    """,
+}
+UNREAD: Final = """
+    WITH asked AS ({asked}), marked AS (
+        SELECT asked.log, CASE WHEN read."offset" > asked.mark THEN read."offset" ELSE asked.mark END AS mark
+        FROM asked LEFT JOIN chat_reads AS read ON read.log = asked.log AND read.username = :username
+    )
+    SELECT marked.log, marked.mark, (SELECT count(*) FROM (
+        SELECT 1 FROM chat_log AS said WHERE said.log = marked.log AND said."offset" > marked.mark
+        AND said.kind = 'message' AND said.deleted IS NULL AND said.sender <> :username LIMIT :most
+    ) AS others), (SELECT count(*) FROM (
+        SELECT 1 FROM chat_mentions AS mention
+        JOIN chat_log AS said ON said.log = mention.log AND said."offset" = mention."offset"
+        WHERE mention.log = marked.log AND mention.username = :name AND mention."offset" > marked.mark
+        AND mention.source = coalesce(said.edited, said."offset")
+        AND said.kind = 'message' AND said.deleted IS NULL AND said.sender <> :username LIMIT :most
+    ) AS mentions) FROM marked
+"""
+
+
+class SqlArchive(Archive):
+    """All that waits to be written, in all logs, is one transaction; what is read waits for no writer."""
+
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        self._database = database
+        self._clock = clock or SystemClock()
+        self._additions = Grouping(self._add, (NotStorable, OffsetTaken))
+        self._marks = Marks(self._write_marks, self._clock)
+        self._retention = Retention(database)
+
+    def append(self, log: str, events: Sequence[Logged]) -> None:
+        if events:
+            self._additions.put(addition(log, events))
+
+    def _add(self, additions: Sequence[Addition]) -> None:
+        try:
+            self._run(lambda session: Appending(session.connection()).append(additions))
+        except (StatementError, ValueError, OverflowError) as exc:  # what the driver cannot even send is no DBAPIError
+            if len(additions) == 1:
+                log.warning("the database does not take what was said: %s", _reason(exc))
+            raise NotStorable from exc
+
+    def read(self, log: str, after: int, limit: int) -> list[Logged]:
+        query = EVENTS.where(LogRow.log == log, LogRow.offset > after).order_by(LogRow.offset).limit(limit)
+        return self._look(lambda session: [event_of(row) for row in session.execute(query)])
+
+    def tail(self, log: str, limit: int, since: datetime) -> list[Logged]:
+        query = EVENTS.where(LogRow.log == log).order_by(LogRow.offset.desc()).limit(limit)
+        found = self._look(lambda session: [event_of(row) for row in session.execute(query)])
+        return list(dropwhile(lambda event: event.date < since, reversed(found)))
+
+    def ids(self, log: str, since: datetime, limit: int) -> list[Id]:
+        return self._look(lambda session: _ids(session, log, micros(since), limit))[::-1]
+
+    def last(self, log: str) -> int:
+        query = select(LogRow.offset).where(LogRow.log == log).order_by(LogRow.offset.desc()).limit(1)
+        return self._look(lambda session: session.scalar(query)) or 0
+
+    def find(self, log: str, offset: int) -> Past | None:
+        found = self._pasts(PASTS.where(LogRow.log == log, LogRow.offset == offset))
+        return found[0] if found else None
+
+    def history(self, log: str, *, before: int | None, after: int | None, limit: int) -> tuple[list[Past], bool]:
+        where: list[ColumnElement[bool]] = [LogRow.log == log]
+        if before is not None:
+            where.append(LogRow.offset < before)
+        if after is not None:
+            where.append(LogRow.offset > after)
+        order = LogRow.offset.desc() if after is None else LogRow.offset
+        found = self._pasts(PASTS.where(*where).order_by(order).limit(limit + 1))
+        page = found[:limit]
+        return page if after is not None else page[::-1], len(found) > limit
+
+    def _pasts(self, query: Select[Any]) -> list[Past]:
+        return self._look(lambda session: [past_of(row) for row in session.execute(query)])
+
+    def mark(self, log: str, username: str, offset: int) -> None:
+        self._marks.put((log, username), offset)
+
+    def _write_marks(self, marks: Mapping[Reader, int]) -> None:
+        rows = [{"log": log, "username": user, "offset": offset} for (log, user), offset in sorted(marks.items())]
+        self._run(lambda session: session.connection().execute(MARK, rows) and None)
+
+    def unread(self, username: str, logs: Sequence[str]) -> dict[str, Unread]:
+        marks = {log: self._marks.get((log, username)) for log in logs}
+        asked = json.dumps([(log, -1 if mark is None else mark) for log, mark in marks.items()])
+        fields = {"asked": asked, "username": username, "name": folded(username), "most": MOST_UNREAD}
+
+        def count(session: Session) -> dict[str, Unread]:
+            query = text(UNREAD.format(asked=ASKED[session.get_bind().dialect.name]))
+            return {
+                log: Unread(unread if mark >= 0 else 0, mentions)
+                for log, mark, unread, mentions in session.execute(query, fields)
+            }
+
+        found = self._look(count)
+        return {log: found[log] for log in logs}
+
+    def trim(self, age: float, count: int) -> None:
+        before = micros(self._clock.now()) - int(age * 1_000_000) if age else None
+        with _translated():
+            self._retention.trim(before, count)
+
+    def forget(self, logs: Sequence[str]) -> None:
+        self._marks.forget(frozenset(logs))
+        with _translated():
+            for log in logs:
+                self._retention.forget(log)
+
+    def flush(self) -> None:
+        self._marks.flush()
+
+    def close(self) -> None:
+        self._marks.close()
+
+    def _run(self, work: Callable[[Session], T]) -> T:
+        with _translated():
+            return self._database.run(work)
+
+    def _look(self, work: Callable[[Session], T]) -> T:
+        with _translated():
+            return self._database.look(work)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseUnavailable as exc:
+        raise BrokerUnavailable from exc
+
+
+def _reason(exc: Exception) -> str:
+    """Its first line: PostgreSQL goes on with the whole row."""
+    return str(getattr(exc, "orig", None) or exc).partition("\n")[0]
+
+
+def _ids(session: Session, log: str, since: int, limit: int) -> list[Id]:
+    """The newest first.  Looked at from the end, page by page, as long as there are some that are not too old."""
+    newest = select(LogRow.sender, LogRow.id, LogRow.offset, LogRow.date).where(LogRow.log == log, LogRow.kind != GONE)
+    query = newest.order_by(LogRow.offset.desc()).limit(IDS)
+    found: list[Id] = []
+    rows = session.execute(query).all()
+    while young := [row for row in rows if row.date >= since]:
+        found += [Id(row.sender, row.id, row.offset, date_of(row.date)) for row in young if row.id]
+        if len(rows) < IDS or len(found) >= limit:
+            break
+        rows = session.execute(query.where(LogRow.offset < rows[-1].offset)).all()
+    return found[:limit]

@@ -17,13 +17,13 @@ from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED, Closing
 from chat.config import ServerConf
 from chat.conn import Conn, as_direct
 from chat.errors import BadRequest, ChannelBusy, ChannelClosed, ChatError, Forbidden, IdleChannel, ServerClosed, UserNotHere
-from chat.event import Message, Whisper
+from chat.event import Message, Past, Whisper
 from chat.loop import ChannelLoop, Join, Leave, Said, Stop, Sync
 from chat.member import EVERYBODY, Member, State, Step
 from chat.names import check_text, check_username
 from chat.presence import Presence
 from chat.registry import ChannelRecord
-from chat.requests import Publish, Request, id_of
+from chat.requests import PAGE, Publish, Request, id_of
 from chat.tokens import Grant
 
 PATIENCE: Final = 5.0  # seconds that a caller waits for space, or for the channel's end
@@ -64,6 +64,7 @@ class ChatChannel:
     ) -> None:
         self._record = record
         self._conf = conf
+        self._broker = broker
         self._presence = presence
         self._clock = clock
         self._keeper = keeper
@@ -120,6 +121,15 @@ class ChatChannel:
     def new_system_whisper(self, msg: str, to: str) -> None:
         """Say `msg` to one user, as the system.  Raises also: InvalidUser; UserNotHere."""
         self._whisper(Whisper("", check_username(to), self._text(msg), self._clock.now()))
+
+    def history(self, before: int | None = None, after: int | None = None, limit: int = PAGE) -> tuple[list[Past], bool]:
+        """The last `limit` messages before offset `before`, or the first after `after`; with neither, the last.  Blocks.
+
+        They come as they now are, the oldest first, and with them whether there are more in that direction.
+        Raises: ChannelClosed, IdleChannel, BrokerUnavailable.
+        """
+        self._check_open()
+        return self._broker.history(self._record.key, before=before, after=after, limit=limit)
 
     def get_users(self) -> list[str]:
         """Who is here, sorted."""

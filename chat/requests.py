@@ -20,6 +20,7 @@ RequestId: TypeAlias = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}\Z")]  # 
 
 
 Offset: TypeAlias = Annotated[int, Meta(ge=0, le=LAST_OFFSET)]
+PageSize: TypeAlias = Annotated[int, Meta(ge=1, le=PAGE_LIMIT)]
 Target: TypeAlias = Annotated[int, Meta(ge=1, le=LAST_OFFSET)]
 
 
@@ -69,7 +70,7 @@ class History(Struct, gc=False, tag="history", tag_field="type"):
     channel: str = ""
     before: Offset | None = None
     after: Offset | None = None
-    limit: Annotated[int, Meta(ge=1, le=PAGE_LIMIT)] = PAGE
+    limit: PageSize = PAGE
 
 
 class Join(Struct, gc=False, tag="join", tag_field="type"):

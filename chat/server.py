@@ -143,7 +143,7 @@ class ChatServer:
         return channel.count() if channel is not None else 0
 
     def unread(self, username: str, names: Iterable[str]) -> dict[str, Unread]:
-        """What waits for a user in those of these channels that there are; without an archive nothing does.  Blocks.
+        """What waits for a user, in those of these channels of which that is known: none without an archive.  Blocks.
 
         Raises: BrokerUnavailable, DatabaseUnavailable.
         """

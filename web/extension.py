@@ -32,6 +32,7 @@ from web import settings as configuration
 from web.commands import FAULTS, PASSING, explain, make_commands
 from web.routes.channels import add_channels
 from web.routes.headers import guard
+from web.routes.messages import add_messages
 from web.routes.page import add_page
 from web.routes.socket import add_socket
 from web.routes.tokens import add_tokens
@@ -148,6 +149,7 @@ class Chat:
             "chat", __name__, template_folder=here / "templates", static_folder=here / "static", static_url_path="/static"
         )
         add_channels(blueprint, self)
+        add_messages(blueprint, self)
         add_tokens(blueprint, self)
         add_socket(blueprint, self)
         add_page(blueprint, self)

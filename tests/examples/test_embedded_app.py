@@ -83,7 +83,7 @@ def test_who_is_logged_in_with_the_host_is_known_to_the_chat(ada: FlaskClient):
 def test_the_host_decides_who_may_create_channels(ada: FlaskClient, bob: FlaskClient):
     assert bob.post("/talk/channels", json={"name": "bob's"}).status_code == 403
     assert ada.post("/talk/channels", json={"name": "ada's"}).status_code == 201
-    assert bob.get("/talk/channels").json == {"channels": [{"name": "ada's", "count": 0}]}
+    assert bob.get("/talk/channels").json == {"channels": [{"name": "ada's", "count": 0, "unread": 0, "mentions": 0}]}
 
 
 def test_users_of_the_host_talk_under_their_names(chat_site: Site, ada: FlaskClient, bob: FlaskClient):

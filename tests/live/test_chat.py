@@ -104,7 +104,9 @@ def test_two_users_chat_over_plain_text_and_chat_v1(both: tuple[Person, Person],
     _exchange(plain, v1)
     _whisper(plain, v1)
 
-    assert {"name": "lobby", "count": 2} in ada.request("GET", f"{place.prefix}/channels").json["channels"]
+    assert {"name": "lobby", "count": 2, "unread": 0, "mentions": 0} in ada.request("GET", f"{place.prefix}/channels").json[
+        "channels"
+    ]
     plain.close()
     assert v1.hear("left")["user"] == {"user": "ada"}
     v1.close()

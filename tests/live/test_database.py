@@ -82,7 +82,9 @@ def test_a_query_that_waits_holds_up_nobody_else(postgres: OneDatabase, tmp_path
 
             assert anns.socket.ping().wait(5)
             assert heard_by(bobs, anns, "meanwhile")
-            assert ann.request("GET", "/chat/channels").json["channels"] == [{"name": "lobby", "count": 2}]
+            assert ann.request("GET", "/chat/channels").json["channels"] == [
+                {"name": "lobby", "count": 2, "unread": 0, "mentions": 0}
+            ]
             assert not locking.done()
         finally:
             holding.execute("SELECT pg_advisory_unlock_all()")
@@ -125,7 +127,9 @@ def test_a_restart_of_the_database_costs_only_what_needs_it_meanwhile(own_postgr
 
         own_postgres.start()
 
-        assert ann.request("GET", "/chat/channels").json["channels"] == [{"name": "lobby", "count": 2}]
+        assert ann.request("GET", "/chat/channels").json["channels"] == [
+            {"name": "lobby", "count": 2, "unread": 0, "mentions": 0}
+        ]
         assert heard_by(anns, bobs, "it is back")
         eve = Person(Place(where), "eve").register()
         assert eve.create("garden").status == 201

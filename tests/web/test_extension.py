@@ -182,7 +182,9 @@ def test_two_applications_have_two_chats(make_host: MakeHost) -> None:
 
     one.post("/one/channels", json={"name": "lobby"}, headers=ANN)
 
-    assert one.get("/one/channels", headers=ANN).json == {"channels": [{"name": "lobby", "count": 0}]}
+    assert one.get("/one/channels", headers=ANN).json == {
+        "channels": [{"name": "lobby", "count": 0, "unread": 0, "mentions": 0}]
+    }
     assert other.get("/other/channels", headers=ANN).json == {"channels": []}
 
 
@@ -374,7 +376,9 @@ def test_authorize_chooses_which_channels_are_listed(make_host: MakeHost) -> Non
     for name in ("for ann", "for bob"):
         chat_of(app).server.create_channel(name)
 
-    assert app.test_client().get("/chat/channels", headers=ANN).json == {"channels": [{"name": "for ann", "count": 0}]}
+    assert app.test_client().get("/chat/channels", headers=ANN).json == {
+        "channels": [{"name": "for ann", "count": 0, "unread": 0, "mentions": 0}]
+    }
 
 
 @pytest.mark.parametrize(("authorize", "contexts", "rights"), [(None, 0, EVERYBODY), (lambda *what: True, 2, ACTIONS)])

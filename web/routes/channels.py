@@ -1,12 +1,17 @@
 """Channels over HTTP: which there are, and a new one."""
 
+from typing import Final
+
 import msgspec
 from flask import Blueprint, Response, jsonify, make_response, request
 
+from chat.archive import Unread
 from chat.errors import BadRequest, InvalidChannel
 from chat.names import check_channel_name
 from web.host import Host
 from web.routes.api import allow, body, caller, json_route
+
+NOTHING: Final = Unread(0, 0)
 
 
 class NewChannel(msgspec.Struct):
@@ -23,7 +28,12 @@ def add_channels(blueprint: Blueprint, host: Host) -> None:
     def list_channels() -> Response:
         username = caller(host)
         names = host.visible(username, host.server.channels())
-        response = jsonify(channels=[{"name": name, "count": host.server.count(name)} for name in names])
+        unread = host.server.unread(username, names)
+        response = jsonify(
+            channels=[
+                {"name": name, "count": host.server.count(name), **unread.get(name, NOTHING)._asdict()} for name in names
+            ]
+        )
         response.headers["Cache-Control"] = (
             "private, no-cache"  # pages ask every few seconds, and mostly nothing has changed
         )

@@ -138,3 +138,7 @@ class Welcome(Out, tag="welcome"):
     recovered: bool
     ping: float
     limits: Limits
+
+
+class Ping(Out, tag="ping"):
+    """For clients that cannot see WebSocket pings (browsers)."""

@@ -24,7 +24,10 @@ class Rate(NamedTuple):
         """Return the new moment in place of `until`, None when that is too much.  Begin with 0."""
         if not self.interval:
             return until
-        behind = max(until - now, 0.0)
-        if behind > (self.burst - count + SLACK) * self.interval:
+        if self.wait(until, now, count) > 0:
             return None
-        return now + behind + count * self.interval
+        return max(until, now) + count * self.interval
+
+    def wait(self, until: float, now: float, count: int = 1) -> float:
+        """Seconds until that is no longer too much."""
+        return max(until - now - (self.burst - count + SLACK) * self.interval, 0.0)

@@ -35,6 +35,13 @@ LAYERS = """
     chat.loop
     chat.channel
     chat.controller chat.server
+    chat.client.errors chat.client.closings chat.client.position
+    chat.client.backoff chat.client.hearing chat.client.watchdog chat.client.pace chat.client.receipt chat.client.address
+    chat.client.browser chat.client.outbox
+    chat.client.login chat.client.websocket chat.client.channel
+    chat.client.session
+    chat.client.client
+    chat.client
     chat.testing.clock chat.testing.turns
     chat.testing.conns
     chat.testing.faults chat.testing.person
@@ -151,8 +158,15 @@ def test_what_is_imported_of_ours_exists_as_a_file(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in FILES if name.split(".")[0] == "chat"])
 def test_the_core_knows_nothing_of_the_web(name: str) -> None:
     foreign = {"web", "flask", "flask_login", "werkzeug", "geventwebsocket", "websockets", "gunicorn"}
+    if folder_of(name) == "chat.client":  # a program above the core
+        foreign.remove("websockets")
 
     assert {found.split(".")[0] for found in imported(name)} & foreign == set()
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.split(".")[0] == "chat"])
+def test_the_core_knows_nothing_of_its_client(name: str) -> None:
+    assert folder_of(name) == "chat.client" or "chat.client" not in map(folder_of, imported(name))
 
 
 def folder_of(name: str) -> str:

@@ -62,7 +62,7 @@ class Soak:
         journal, said, left = self._journal, self._house.said, sum(self._house.departures.values())
         row = (f"{minute:.1f}", here, said, journal.acks, journal.heard, journal.recoveries, left)
         process = (self.resident[-1] // 1024, *self._descriptors_and_greenlets())
-        print("  ".join(f"{value:>11}" for value in (*row, *process, sum(journal.counts.values()))), flush=True)
+        print("  ".join(f"{value:>11}" for value in (*row, *process, sum(journal.faults.counts.values()))), flush=True)
 
     def _descriptors_and_greenlets(self) -> tuple[int, int]:
         return descriptors(self._worker), self._desk.ask("GET", "/greenlets", "admin")
@@ -74,12 +74,16 @@ class Soak:
 
         if not self._house.wait(are_back, "", pause=1.0):
             after = self._descriptors_and_greenlets()
-            self._journal.fault("ghost", f"everybody has left; descriptors and greenlets were {before} and are {after}")
+            self._journal.faults.add(
+                "ghost", f"everybody has left; descriptors and greenlets were {before} and are {after}"
+            )
 
     def _look_at_memory(self) -> None:
         first, last = self.resident[0], self.resident[-1]
         if last > first * GROWTH:
-            self._journal.fault("growth", f"the worker had {first} KiB after the first minute, and has {last} in the end")
+            self._journal.faults.add(
+                "growth", f"the worker had {first} KiB after the first minute, and has {last} in the end"
+            )
 
 
 def main() -> int:
@@ -103,7 +107,7 @@ def main() -> int:
             Soak(only_child(server.pid), desk, house, journal).run(options.minutes)
             desk.close()
         if "Traceback" in server.log:
-            journal.fault("traceback", server.log[server.log.index("Traceback") :][:2000])
+            journal.faults.add("traceback", server.log[server.log.index("Traceback") :][:2000])
     return verdict(journal, house, options.seed)
 
 
@@ -114,14 +118,8 @@ def verdict(journal: Journal, house: House, seed: int) -> int:
     done = {"said": house.said, "acked": journal.acks, "heard": journal.heard, "recovered": journal.recoveries}
     for what, count in done.items():
         if not count:
-            journal.fault("idle", f"nothing was {what}")
-    if not journal.counts:
-        print("nothing was lost, doubled, swapped or left over")
-        return 0
-    print(f"FAILED with SEED={seed}: " + ", ".join(f"{count} {kind}" for kind, count in journal.counts.most_common()))
-    for fault in journal.faults:
-        print(f"  {fault.kind}: {fault.facts}")
-    return 1
+            journal.faults.add("idle", f"nothing was {what}")
+    return journal.faults.tell(seed, "nothing was lost, doubled, swapped or left over")
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ class Guest:
     def _come_back(self, closing: tuple[int, str]) -> float:
         self.last_closing = closing
         if closing[0] not in (SLOW_FORGIVEN if self._pace else FORGIVEN):
-            self._journal.fault("dismissed", f"{self.name} in {self.channel} got {closing} for nothing")
+            self._journal.faults.add("dismissed", f"{self.name} in {self.channel} got {closing} for nothing")
         delay = RETRY.fullmatch(closing[1])
         return float(delay.group(1)) if delay else 0.5
 
@@ -154,7 +154,7 @@ class Guest:
                 self._unacked.pop(frame["id"], None)
                 self.stay.ack(frame["offset"], frame["id"])
             case "error":
-                self._journal.fault("refused", f"{self.name} in {self.channel} got {frame}")
+                self._journal.faults.add("refused", f"{self.name} in {self.channel} got {frame}")
             case "ping":
                 self._send('{"type": "pong"}')
 

@@ -79,7 +79,7 @@ class House:
                 gevent.sleep(pause)
             return True
         if what:
-            self._journal.fault("late", f"after {PATIENCE:g} s there are still {what}")
+            self._journal.faults.add("late", f"after {PATIENCE:g} s there are still {what}")
         return False
 
     def _at(self, rate: float, act: Callable[[], None]) -> None:
@@ -107,7 +107,7 @@ class House:
         """A guest or a mover that has died in silence would pass for a peaceful one."""
         for greenlet in (*self._work, *(guest.greenlet for guest in self.guests)):
             if greenlet.exception is not None:
-                self._journal.fault("crashed", f"{greenlet!r}: {greenlet.exception!r}")
+                self._journal.faults.add("crashed", f"{greenlet!r}: {greenlet.exception!r}")
 
     def _who(self) -> dict[str, list[str]]:
         """Who should be where."""
@@ -127,11 +127,13 @@ class House:
         if not self.wait(agree, "", pause=1.0):
             for channel, names in expected.items():
                 if strange := set(names) ^ set(listed[channel]):
-                    self._journal.fault("ghost", f"{channel}: only the server, or only we, have {sorted(strange)[:10]}")
+                    self._journal.faults.add(
+                        "ghost", f"{channel}: only the server, or only we, have {sorted(strange)[:10]}"
+                    )
         counts = {item["name"]: item["count"] for item in self._desk.ask("GET", "/chat/channels", ADMIN)["channels"]}
         for channel, names in expected.items():
             if counts[channel] != len(names):
-                self._journal.fault("ghost", f"{channel} is said to have {counts[channel]} users and has {len(names)}")
+                self._journal.faults.add("ghost", f"{channel} is said to have {counts[channel]} users and has {len(names)}")
 
     def _await_all(self, how: str) -> None:
         self.wait(lambda: all(guest.is_here for guest in self.guests), f"guests who are not {how}")

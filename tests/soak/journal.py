@@ -4,17 +4,9 @@ A stay in a channel hears consecutive offsets, so its first and its last one say
 once, and all that hear it must hear the same.  So nothing that a client was told has to be kept twice, for hours.
 """
 
-from collections import Counter
 from typing import NamedTuple
 
-KEPT = 20  # faults whose facts are kept; all are counted
-
-
-class Fault(NamedTuple):
-    """What is amiss, in one word, and all that is known of it."""
-
-    kind: str
-    facts: str
+from tests.faults import Faults
 
 
 class Stop(NamedTuple):
@@ -38,17 +30,10 @@ class Journal:
     """`limit` is how many missed messages the server still has to give to those who come back."""
 
     def __init__(self, limit: int) -> None:
-        self.faults: list[Fault] = []
-        self.counts: Counter[str] = Counter()
+        self.faults = Faults()
         self.heard = self.acks = self.recoveries = 0
         self._limit = limit
         self._logs: dict[tuple[str, str], Log] = {}
-
-    def fault(self, kind: str, facts: str) -> None:
-        """Note one."""
-        self.counts[kind] += 1
-        if len(self.faults) < KEPT:
-            self.faults.append(Fault(kind, facts))
 
     def log(self, channel: str, epoch: str) -> Log:
         return self._logs.setdefault((channel, epoch), Log())
@@ -60,11 +45,15 @@ class Journal:
         if recovered:
             self.recoveries += 1
             if stop is None or stop.epoch != epoch or stop.offset > offset:
-                self.fault("forgotten", f"{client} in {channel} came with {stop}, and is told that {welcome} goes on there")
+                self.faults.add(
+                    "forgotten", f"{client} in {channel} came with {stop}, and is told that {welcome} goes on there"
+                )
             else:
                 begin = stop.offset
         elif lasting and stop is not None and stop.epoch == epoch and 0 <= offset - stop.offset <= self._limit:
-            self.fault("forgotten", f"{client} in {channel} came with {stop}, which could be had, but was told {welcome}")
+            self.faults.add(
+                "forgotten", f"{client} in {channel} came with {stop}, which could be had, but was told {welcome}"
+            )
         return Stay(self, client, channel, epoch, begin)
 
     def settle(self, stays: list["Stay"]) -> None:
@@ -73,11 +62,13 @@ class Journal:
         for stay in stays:
             last = self.log(stay.channel, stay.epoch).last
             if stay.last < last:
-                self.fault("lost", f"{stay} ends there, but the channel goes on to {last}")
+                self.faults.add("lost", f"{stay} ends there, but the channel goes on to {last}")
         for (channel, epoch), log in self._logs.items():
             for offset, tag in log.acked.items():
                 if offset not in log.tags:
-                    self.fault("unheard", f"{tag!r} was acked at {offset} in {channel}, epoch {epoch}, and nobody heard it")
+                    self.faults.add(
+                        "unheard", f"{tag!r} was acked at {offset} in {channel}, epoch {epoch}, and nobody heard it"
+                    )
 
 
 class Stay:
@@ -109,15 +100,15 @@ class Stay:
         """The message `tag` came, at `offset`."""
         self._journal.heard += 1
         if offset > self.last + 1:
-            self._journal.fault("lost", f"{self} hears {offset}, {tag!r}")
+            self._journal.faults.add("lost", f"{self} hears {offset}, {tag!r}")
             self._wanting.update(range(self.last + 1, offset))
         elif offset <= self.last:
-            self._journal.fault("swapped" if offset in self._wanting else "doubled", f"{self} hears {offset}, {tag!r}")
+            self._journal.faults.add("swapped" if offset in self._wanting else "doubled", f"{self} hears {offset}, {tag!r}")
             self._wanting.discard(offset)
         self.last = max(self.last, offset)
         known = self._log.acked.get(offset) or self._log.tags.get(offset, tag)
         if known != tag:
-            self._journal.fault("changed", f"{self} hears {tag!r} at {offset}, where {known!r} was acked, or heard")
+            self._journal.faults.add("changed", f"{self} hears {tag!r} at {offset}, where {known!r} was acked, or heard")
         self._log.tags.setdefault(offset, tag)
         self._place(offset, tag)
 
@@ -127,11 +118,11 @@ class Stay:
         self._log.acked[offset] = tag
         known = self._log.tags.get(offset, tag)
         if known != tag:
-            self._journal.fault("changed", f"{self} is acked {tag!r} at {offset}, where others heard {known!r}")
+            self._journal.faults.add("changed", f"{self} is acked {tag!r} at {offset}, where others heard {known!r}")
         self._place(offset, tag)
 
     def _place(self, offset: int, tag: str) -> None:
         self._log.last = max(self._log.last, offset)
         known = self._log.offsets.setdefault(tag, offset)
         if known != offset:
-            self._journal.fault("repeated", f"{self} finds {tag!r} at {offset}, and it stands at {known} too")
+            self._journal.faults.add("repeated", f"{self} finds {tag!r} at {offset}, and it stands at {known} too")

@@ -1,5 +1,6 @@
 """What a process has, from /proc."""
 
+import os
 from pathlib import Path
 
 
@@ -16,3 +17,9 @@ def memory(pid: int) -> int:
 
 def descriptors(pid: int) -> int:
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def processor(pid: int) -> float:
+    """Seconds of a core that it has used, the kernel's for it included (proc_pid_stat(5), fields 14 and 15)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

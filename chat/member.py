@@ -73,6 +73,9 @@ class Home(Protocol):
     def lost(self, member: "Member") -> None:
         """The member's connection has ended.  Never yields."""
 
+    def flush(self) -> None:
+        """Return when all that was said is heard.  Blocks."""
+
 
 class Resume(NamedTuple):
     """Where a returning client stopped."""
@@ -136,6 +139,10 @@ class Member:
     def start(self) -> None:
         """Begin to listen to the connection.  Never yields."""
         self.conn.start(self._heard, self._gone)
+
+    def flush(self) -> None:
+        """Return when what it has asked for is done, and answered.  Blocks."""
+        self._home.flush()
 
     def drop(self, closing: Closing) -> None:
         """End the connection from our side.  Never yields; idempotent."""

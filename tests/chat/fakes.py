@@ -9,10 +9,43 @@ from gevent.event import Event as Flag
 from chat.archive.memory import MemoryArchive
 from chat.clock import Clock
 from chat.event import Logged
+from chat.member import Member
 from chat.registry import ChannelRecord, Fate, MemoryRegistry
+from chat.requests import Request
 from chat.testing import DirectFake, EventFormat, Jammed, ThreeMethods
 
-__all__ = ["DirectFake", "EventFormat", "GatedArchive", "HangingRegistry", "Jammed", "LastingRegistry", "ThreeMethods"]
+__all__ = [
+    "DirectFake",
+    "EventFormat",
+    "GatedArchive",
+    "HangingRegistry",
+    "HomeFake",
+    "Jammed",
+    "LastingRegistry",
+    "ThreeMethods",
+]
+
+
+class HomeFake:
+    """A channel that lets in who comes, and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[Request] = []
+        self.entered: list[Member] = []
+        self.lost_members: list[Member] = []
+        self.flushes = 0
+
+    def receive(self, member: Member, request: Request) -> None:
+        self.heard.append(request)
+
+    def enter(self, member: Member, *, wait: bool) -> None:
+        self.entered.append(member)
+
+    def lost(self, member: Member) -> None:
+        self.lost_members.append(member)
+
+    def flush(self) -> None:
+        self.flushes += 1
 
 
 class GatedArchive(MemoryArchive):

@@ -4,9 +4,9 @@ import pytest
 from chat.closing import KICKED
 from chat.errors import ChannelClosed
 from chat.member import EVERYBODY, TRANSITIONS, IllegalStep, Member, Resume, State, Step, next_state
-from chat.requests import Publish, Request
+from chat.requests import Publish
 from chat.tokens import Grant
-from tests.chat.fakes import DirectFake
+from tests.chat.fakes import DirectFake, HomeFake
 from tests.chat.steps import never_yields
 
 EVERY_PAIR = [(state, step) for state in State for step in Step]
@@ -20,24 +20,6 @@ LEGAL = {
     (State.LEAVING, Step.ANNOUNCED): State.GONE,
     (State.GONE, Step.DROPPED): State.GONE,
 }
-
-
-class HomeFake:
-    """A channel that lets in who comes, and notes what it is told."""
-
-    def __init__(self) -> None:
-        self.heard: list[Request] = []
-        self.entered: list[Member] = []
-        self.lost_members: list[Member] = []
-
-    def receive(self, member: Member, request: Request) -> None:
-        self.heard.append(request)
-
-    def enter(self, member: Member, *, wait: bool) -> None:
-        self.entered.append(member)
-
-    def lost(self, member: Member) -> None:
-        self.lost_members.append(member)
 
 
 @pytest.fixture
@@ -233,3 +215,9 @@ def test_a_publish_reaches_the_channel_as_it_is(member, conn, home):
     conn.say("hello", id="a-1", to="bob")
 
     assert home.heard == [Publish("hello", "", "a-1", "bob")]
+
+
+def test_a_member_that_is_flushed_waits_for_its_channel(member, home):
+    member.flush()
+
+    assert home.flushes == 1

@@ -29,6 +29,8 @@ CLOSE_DEADLINE: Final = 5.0  # seconds for what is still queued when a connectio
 class Conn(ABC):
     """One connection of one user to one channel.  Subclasses need not call `__init__`."""
 
+    __slots__ = ()
+
     @abstractmethod
     def recv(self) -> str:
         """Return the next message of the user.  Blocks.
@@ -55,8 +57,11 @@ class Sink(Protocol):
 class DirectConn(Conn):
     """A connection that can be written to without blocking.
 
-    `recv` and `send_str` work too, for whoever wants to use it without a channel.
+    `recv` and `send_str` work too, for whoever wants to use it without a channel.  A subclass with `__slots__` has one for
+    `_texts`, which is None at first.
     """
+
+    __slots__ = ()
 
     _texts: "Queue[str] | None" = None  # what `recv` has still to return, once it was called
 
@@ -104,7 +109,7 @@ class DirectConn(Conn):
 
     def recv(self) -> str:
         if self._texts is None:
-            self._texts = Queue()
+            self._texts = Queue()  # type: ignore[misc]  # subclasses have a place for it
             self.start(self._keep, self._keep_no_more)
         text = _get(self._texts)
         if self._texts.empty():

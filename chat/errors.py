@@ -172,9 +172,10 @@ class BadRequest(ChatError):
     code = "bad_request"
     text = "this is not a request"
 
-    def __init__(self, why: str = "", id: str | None = None) -> None:
+    def __init__(self, why: str = "", id: str | None = None, channel: str = "") -> None:
         self.why = why
         self.id = id
+        self.channel = channel
 
     def __str__(self) -> str:
         return self.why or self.text

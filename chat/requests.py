@@ -124,7 +124,7 @@ def decode(frame: str) -> Frame:
     if not request.channel:
         raise BadRequest("the field channel is missing", id_of(request))
     if isinstance(request, History) and request.before is not None and request.after is not None:
-        raise BadRequest("before, after: at most one of them is wanted", request.id)
+        raise BadRequest("before, after: at most one of them is wanted", request.id, request.channel)
     return request
 
 
@@ -140,12 +140,17 @@ def _explain(frame: str, exc: Exception) -> BadRequest:
         head = _heads.decode(frame)
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return BadRequest("a JSON object is wanted")
-    id = head.id if isinstance(head.id, str) and 0 < len(head.id) <= 64 else None
+    id, channel = _short(head.id) or None, _short(head.channel)
     if not isinstance(head.type, str):
-        return BadRequest("the field type is missing, or no string", id)
+        return BadRequest("the field type is missing, or no string", id, channel)
     if head.type not in TYPES:
-        return BadRequest("the type is unknown", id)
-    return BadRequest(wrong_field(exc), id)
+        return BadRequest("the type is unknown", id, channel)
+    return BadRequest(wrong_field(exc), id, channel)
+
+
+def _short(value: object) -> str:
+    """What may be said back to the peer, "" for what is no name and no id."""
+    return value if isinstance(value, str) and len(value) <= 64 else ""
 
 
 def wrong_field(exc: msgspec.ValidationError) -> str:

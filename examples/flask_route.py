@@ -27,10 +27,11 @@ from chat.tokens import Grant
 from web.answers import answer, refusal
 from web.serve import serve
 from web.websocket.base import BaseSocket
-from web.websocket.conn import PlainConn, Rules
+from web.websocket.conn import PlainConn
 from web.websocket.handshake import HandshakeError, check, check_origin
 from web.websocket.heartbeat import Heartbeat
 from web.websocket.limits import Bounds, SocketLimits
+from web.websocket.peer import Rules
 from web.websocket.upgrade import KEY, Upgrade
 
 LIMITS: Final = SocketLimits()

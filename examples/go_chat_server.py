@@ -43,10 +43,11 @@ from web.answers import answer
 from web.routes.page import harden
 from web.serve import serve
 from web.websocket.base import BaseSocket
-from web.websocket.conn import PlainConn, Rules
+from web.websocket.conn import PlainConn
 from web.websocket.handshake import HandshakeError, check, check_origin
 from web.websocket.heartbeat import Heartbeat
 from web.websocket.limits import Bounds, SocketLimits
+from web.websocket.peer import Rules
 from web.websocket.upgrade import KEY, Upgrade
 
 CHANNELS: Final = 1000  # at most: anybody may create one, and an unused one lasts for five minutes

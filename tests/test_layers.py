@@ -56,9 +56,10 @@ LAYERS = """
     web.websocket.deflate
     web.websocket.handshake
     web.websocket.base web.websocket.formats web.websocket.http web.websocket.access
-    web.websocket.socket web.websocket.upgrade web.websocket.conn
-    web.websocket.tls web.websocket.heartbeat
-    web.websocket.compat web.websocket.gate
+    web.websocket.socket web.websocket.upgrade web.websocket.peer
+    web.websocket.tls web.websocket.heartbeat web.websocket.conn
+    web.websocket.compat web.websocket.moves
+    web.websocket.gate
     web.websocket.handler
     web.websocket web.websocket.worker web.serve
     web.settings web.commands web.schema

@@ -7,7 +7,7 @@ In this order, so that a token is spent only when nothing else stands in the way
 from typing import Final
 from urllib.parse import parse_qs
 
-from chat.errors import BadRequest, Forbidden, InvalidToken
+from chat.errors import BadRequest, InvalidToken
 from chat.member import Resume
 from chat.wire import SUBPROTOCOL
 from web.address import network
@@ -21,7 +21,7 @@ MAX_ARGUMENTS: Final = 100  # in a query string
 
 
 def admit(host: Host, environ: Environ, upgrade: Upgrade) -> None:
-    """Let the handshake in `environ` in: `upgrade` is accepted when this returns.  May block, in `host.rights`.
+    """Let the handshake in `environ` in: `upgrade` is accepted when this returns.  May block.
 
     Raises: HandshakeError; ChatError.
     """
@@ -36,7 +36,7 @@ def admit(host: Host, environ: Environ, upgrade: Upgrade) -> None:
 
 def _enter(host: Host, upgrade: Upgrade, token: str, resume: Resume | None, address: str, *, v1: bool) -> None:
     """Take a place, spend the token, take the name; and have all given back if there is no socket in the end."""
-    gate, server = host.gate, host.server
+    gate = host.gate
     if gate.draining:
         raise TooManyConnections("while the server restarts")
     gate.census.check(address)
@@ -44,16 +44,11 @@ def _enter(host: Host, upgrade: Upgrade, token: str, resume: Resume | None, addr
         host.handshakes.spend(address)
     if not token:
         raise InvalidToken
-    grant = server.redeem(token)
-    if gate.has_ended(grant.session):
-        raise InvalidToken
-    rights = host.rights(grant.username, grant.channel)
-    if "join" not in rights:
-        raise Forbidden
+    grant = gate.redeem(token)
     ticket = gate.count(grant.username, address)
     try:
-        member = server.reserve(grant, rights)
-    except BaseException:  # a database that has gone, a greenlet that is killed
+        member = gate.reserve(grant)
+    except BaseException:  # not allowed, a database that has gone, a greenlet that is killed
         gate.census.leave(ticket)
         raise
     upgrade.accept(

@@ -41,7 +41,7 @@ from web.shortcut import add_shortcut
 from web.throttle import Throttle
 from web.websocket import serving
 from web.websocket.deadline import at_most
-from web.websocket.gate import Gate
+from web.websocket.gate import Gate, RightsOf
 from web.websocket.limits import HttpLimits
 
 log: Final = logging.getLogger("web")
@@ -71,19 +71,19 @@ class Companion(Protocol):
 class _Running:
     """What exists only in a process that serves."""
 
-    def __init__(self, settings: Settings, schemas: list[Schema]) -> None:
+    def __init__(self, settings: Settings, schemas: list[Schema], rights_of: RightsOf) -> None:
         self.pid = os.getpid()
         self.is_draining = False
         self.deadline = inf  # of sockets and channels, while it drains
         self.database = Database(configuration.database_url(settings), *schemas)
-        self.gate = Gate(settings)
+        self.server = ChatServer(
+            settings.conf, registry=SqlRegistry(self.database), broker=MemoryBroker(recent=settings.resume_limit)
+        )
+        self.gate = Gate(settings, self.server, rights_of)
         clock, rate = self.gate.clock, settings.handshake_rate
         self.tokens = Throttle(Rate.per_second(settings.token_rate, BURST), clock)
         self.channels = Throttle(Rate.per_second(settings.channel_rate, BURST), clock)
         self.handshakes = Throttle(Rate.per_second(rate, max(rate * HANDSHAKE_BURST, 1.0)), clock)
-        self.server = ChatServer(
-            settings.conf, registry=SqlRegistry(self.database), broker=MemoryBroker(recent=settings.resume_limit)
-        )
 
 
 class Chat:
@@ -244,7 +244,7 @@ class Chat:
                 return
             self._exempt_from_csrf()
             try:
-                self._running = _Running(self.settings, self.schemas)
+                self._running = _Running(self.settings, self.schemas, self.rights)
             except FAULTS as exc:
                 raise SettingError(explain(exc), may_pass=isinstance(exc, PASSING)) from exc
             self._is_drained = False
@@ -366,7 +366,7 @@ class Chat:
             gevent.sleep(self.settings.reauthorize)
             assert self._running is not None
             try:
-                self._running.gate.review(self.rights)
+                self._running.gate.review()
             except Exception:
                 log.exception("authorize() failed; everybody keeps what they had")
 

@@ -51,6 +51,3 @@ class Host(Protocol):
 
     def visible(self, username: str, channels: Iterable[str]) -> list[str]:
         """Those of `channels` that the application lets the user list."""
-
-    def rights(self, username: str, channel: str) -> frozenset[str]:
-        """All actions that the application allows."""

@@ -1,20 +1,22 @@
 """Texts of chat.v1: each is a request, a sign of life, or refused with an `error` frame; nothing else comes of it."""
 
-import json
-
 import gevent
+import msgspec
 
 from chat.errors import BadRequest, NotJoined
 from chat.frames import Limits
-from chat.requests import Pong, Publish, Request, decode
+from chat.member import Member
+from chat.requests import Frame, Join, Leave, Pong, decode, id_of
 from chat.testing import TurnedClock
+from chat.tokens import Grant
+from tests.chat.fakes import HomeFake
 from tests.web.fakes import SocketFake
-from web.websocket.conn import Rules, V1Conn
+from web.websocket.conn import Move, Parting, V1Conn, V1Peer, V1Rules
 from web.websocket.formats import V1Formats
 from web.websocket.limits import SocketLimits
+from web.websocket.peer import Rules
 
 FORMATS = V1Formats(Limits(4096, 0.0), 25.0)
-FORM = FORMATS.of("lobby", deflated=False)
 
 
 def one(data: bytes) -> None:
@@ -24,28 +26,44 @@ def one(data: bytes) -> None:
 
 def check_text(text: str) -> None:
     """It is heard once, or refused once; or it is a pong."""
-    heard: list[Request] = []
+    heard: list[object] = []
+    moves: list[Move] = []
     socket = SocketFake(TurnedClock())
-    conn = V1Conn(socket, Rules.of(SocketLimits(message_rate=0.0), TurnedClock(), lambda _: None), "lobby", FORM)
+    peer, conn = _enter(socket, moves)
     conn.start(heard.append, heard.append)
     gevent.sleep(0)  # reading begins in the hub's next turn
-    conn.received(text)
+    peer.received(text)
 
     assert socket.closing is None
     try:
         request = decode(text)
     except BadRequest as exc:
-        assert heard == []
+        assert (heard, moves) == ([], [])
         _check_error(socket, BadRequest.code, exc.id)
         return
-    if isinstance(request, Pong):
-        assert (heard, socket.events) == ([], [])
-    elif request.channel != "lobby":
-        assert heard == []
-        _check_error(socket, NotJoined.code, request.id)
-    else:
-        assert (heard, socket.events) == ([request], [])
-        _check_request(request)
+    if not isinstance(request, Pong | Join) and request.channel != "lobby":
+        assert (heard, moves) == ([], [])
+        _check_error(socket, NotJoined.code, id_of(request))
+        return
+    assert socket.events == []
+    match request:
+        case Pong():
+            assert (heard, moves) == ([], [])
+        case Join():
+            assert (heard, moves) == ([], [request])
+        case Leave():
+            assert (heard, moves) == ([], [Parting(conn, request.id or "")])
+        case _:
+            assert (heard, moves) == ([request], [])
+    _check_request(request)
+
+
+def _enter(socket: SocketFake, moves: list[Move]) -> tuple[V1Peer, V1Conn]:
+    """Somebody in the lobby."""
+    rules = Rules.of(SocketLimits(message_rate=0.0), TurnedClock(), lambda _: None)
+    grant = Grant("ann", "lobby")
+    peer = V1Peer(socket, V1Rules.beyond(rules, FORMATS, lambda _, move: moves.append(move)), grant)
+    return peer, peer.add(Member("1", grant, HomeFake()))
 
 
 def _check_error(socket: SocketFake, code: str, id: str | None) -> None:
@@ -56,8 +74,8 @@ def _check_error(socket: SocketFake, code: str, id: str | None) -> None:
     assert event["message"]
 
 
-def _check_request(request: Publish) -> None:
+def _check_request(request: Frame) -> None:
     """Said again by its fields, it is the same request."""
-    fields = {"type": "publish", "channel": request.channel, "text": request.text, "id": request.id, "to": request.to}
-    assert decode(json.dumps(fields)) == request
-    assert request.id is None or (0 < len(request.id) <= 64 and request.id.isascii() and request.id.isprintable())
+    assert decode(msgspec.json.encode(request).decode()) == request
+    id = id_of(request)
+    assert id is None or (0 < len(id) <= 64 and id.isascii() and id.isprintable())

@@ -13,12 +13,14 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from chat import ChatServer
 from chat.event import Message
 from chat.frames import Limits
+from chat.member import Member
 from chat.testing import DirectFake, TurnedClock, wait_until
 from chat.tokens import Grant
 from tests.fuzz.chunks import cut
-from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn
+from web.websocket.conn import PlainConn, V1Conn, V1Peer, V1Rules
 from web.websocket.formats import V1Formats
 from web.websocket.limits import Bounds, SocketLimits
+from web.websocket.peer import Rules
 from web.websocket.protocol import MessageProtocol
 from web.websocket.socket import Socket
 
@@ -67,8 +69,8 @@ def _run(data: bytes, seed: int, *, v1: bool, deflates: bool) -> None:
         ours, theirs = socket.socketpair()
         under_test = Socket(_protocol(deflates), BOUNDS, clock)
         under_test.park(ours, b"")
-        conn = _conn(under_test, clock, v1=v1, deflates=deflates)
-        lobby.reserve(Grant("stranger", "lobby")).join(conn, wait=True)
+        member = lobby.reserve(Grant("stranger", "lobby"))
+        member.join(_conn(under_test, clock, member, v1=v1), wait=True)
         _send(theirs, data, seed)
         lobby.new_system_broadcast("still here")
         lobby.flush()
@@ -84,10 +86,10 @@ def _protocol(deflates: bool) -> MessageProtocol:
     return MessageProtocol(max_message=BOUNDS.max_message, max_fragments=BOUNDS.max_fragments, extensions=extensions)
 
 
-def _conn(under_test: Socket, clock: TurnedClock, *, v1: bool, deflates: bool) -> WebSocketConn:
+def _conn(under_test: Socket, clock: TurnedClock, member: Member, *, v1: bool) -> PlainConn | V1Conn:
     rules = Rules.of(SocketLimits(message_rate=10.0), clock, lambda _: None)
     if v1:
-        return V1Conn(under_test, rules, "lobby", FORMATS.of("lobby", deflated=deflates))
+        return V1Peer(under_test, V1Rules.beyond(rules, FORMATS, lambda _peer, _move: None), member.grant).add(member)
     return PlainConn(under_test, rules)
 
 

@@ -10,7 +10,7 @@ _numbers: Final = count(1)
 
 
 class Chatter(Caller):
-    """A client of chat.v1, for one channel; `welcome` is what it was greeted with."""
+    """A client of chat.v1; `welcome` is what it was greeted with in `channel`, its first one."""
 
     welcome: dict[str, object]
 
@@ -18,7 +18,7 @@ class Chatter(Caller):
         super().__init__(port, manners=True)
         self.channel = channel
 
-    def join(self, path: str, token: str, query: str = "") -> None:
+    def enter(self, path: str, token: str, query: str = "") -> None:
         """Shake hands, and wait for the welcome; `query` is `epoch=...&offset=...` for one that comes back.
 
         Raises: Refused.
@@ -26,10 +26,32 @@ class Chatter(Caller):
         self.shake_hands(f"{path}?{query}", subprotocols=[SUBPROTOCOL, f"chat.token.{token}"])
         self.welcome = self.hear("welcome")
 
-    def publish(self, text: str, *, to: str | None = None) -> str:
-        """Say `text`, to everybody or `to` one user; return the id that it goes by."""
+    def join(self, token: str, **position: object) -> dict[str, object]:
+        """Enter the channel of `token` too; return its welcome.  `epoch` and `offset` are for one that comes back.
+
+        Raises: AssertionError when it is refused.
+        """
+        id = self.ask_by_id("join", token=token, **position)
+        answer = self.hear("welcome", "error")
+        if answer["type"] == "error":
+            raise AssertionError(f"join {id} was refused: {answer}")
+        self.hear("ack")
+        return answer
+
+    def leave(self, channel: str) -> None:
+        """Give a channel up, and pass over all that is heard until that is done."""
+        id = self.ask_by_id("leave", channel=channel)
+        while self.hear("ack")["id"] != id:
+            pass
+
+    def publish(self, text: str, *, to: str | None = None, channel: str | None = None) -> str:
+        """Say `text` in a channel, the first one unless it is named, to everybody or `to` one user; return its id."""
+        return self.ask_by_id("publish", channel=channel or self.channel, text=text, **({} if to is None else {"to": to}))
+
+    def ask_by_id(self, type: str, **fields: object) -> str:
+        """Send a request under a new id, and return that."""
         id = f"{next(_numbers)}"
-        self.ask(type="publish", channel=self.channel, id=id, text=text, **({} if to is None else {"to": to}))
+        self.ask(type=type, id=id, **fields)
         return id
 
     def hear(self, *types: str) -> dict[str, object]:

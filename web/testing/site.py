@@ -65,7 +65,7 @@ class Site:
         A name needs no login.  Raises: Refused.
         """
         chatter = self._keep(Chatter(self.port, channel))
-        chatter.join(self.chat.socket_path, self.token(channel, who), query)
+        chatter.enter(self.chat.socket_path, self.token(channel, who), query)
         return chatter
 
     def enter_plain(self, channel: str, who: str | FlaskClient) -> Caller:

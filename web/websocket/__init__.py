@@ -8,22 +8,22 @@ each, `environ["web.websocket"]`: an `Upgrade`, on whose sockets `PlainConn` mak
 
 from chat.rate import Rate
 from web.websocket.base import BaseSocket
-from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn
+from web.websocket.conn import PlainConn
 from web.websocket.handler import WebSocketHandler
 from web.websocket.handshake import HandshakeError, check, check_origin, offered_subprotocols
 from web.websocket.heartbeat import Heartbeat
+from web.websocket.peer import Peer, Rules
 from web.websocket.upgrade import Upgrade
 
 __all__ = [
     "BaseSocket",
     "HandshakeError",
     "Heartbeat",
+    "Peer",
     "PlainConn",
     "Rate",
     "Rules",
     "Upgrade",
-    "V1Conn",
-    "WebSocketConn",
     "WebSocketHandler",
     "check",
     "check_origin",

@@ -141,6 +141,11 @@ class BaseSocket(ABC):
         return bool(self._protocol.extensions)
 
     @property
+    def started(self) -> bool:
+        """Somebody hears what comes, until the end."""
+        return self._receiver is not None
+
+    @property
     def paused(self) -> bool:
         """We do not read, so silence says nothing about the peer."""
         return self._paused

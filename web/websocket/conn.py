@@ -1,94 +1,57 @@
-"""A WebSocket as a `Conn`: frames to requests, events to frames, and how much one peer may say.
+"""A channel over a WebSocket, as a `Conn`: texts to requests, events to frames.
 
-Requests are handed to the channel in the hub, so nothing here blocks.
+Plain text has one channel, so there peer and conn are one object.  chat.v1 has many: a `V1Peer` gives each request to the
+`V1Conn` of its channel.  What waits for a database, joins and leaves, is handed to `V1Rules.on_move`; nothing here blocks.
 """
 
-from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final, NamedTuple, TypeAlias
 
-from chat.clock import Clock
-from chat.closing import FLOOD, NOT_TEXT, CloseCode, Closing
+from chat.closing import GONE, CloseCode, Closing
 from chat.conn import DirectConn, OnGone, OnMessage
-from chat.errors import BadRequest, ChatError, NotJoined, RateLimited
-from chat.event import Refusal
-from chat.rate import Rate
-from chat.requests import Publish, decode
+from chat.errors import BadRequest, ChannelClosed, ChatError, Forbidden, NotJoined, RateLimited
+from chat.event import Ack, Closed, Event, Refusal
+from chat.member import Member
+from chat.requests import Join, Leave, Pong, Publish, Read, Request, Typing, decode, id_of
+from chat.tokens import Grant
 from chat.wire import ping
 from web.websocket.base import BaseSocket
-from web.websocket.formats import DEFLATED_PLAIN, PLAIN, FramedFormat, PlainFormat
-from web.websocket.limits import SocketLimits
-from web.websocket.protocol import Message, ping_frame, text_frame
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-MESSAGE_BURST: Final = 3.0  # seconds' worth of messages that one socket may send at once
-CONTROL_BURST: Final = 6.0  # the same of pings and pongs
-ANSWERS: Final = 2  # to one probe of ours: a pong frame and, on chat.v1, a `pong`
+from web.websocket.formats import DEFLATED_PLAIN, PLAIN, PlainFormat, V1Format, V1Formats
+from web.websocket.peer import Peer, Rules
+from web.websocket.protocol import ping_frame, text_frame
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What holds for all connections of one application."""
+class PlainConn(Peer, DirectConn):
+    """Without a subprotocol: a frame is what the user says, in the one channel that there is."""
 
-    clock: Clock
-    messages: Rate
-    controls: Rate
-    """Of pings and pongs."""
-    max_refused: int
-    on_end: "Callable[[WebSocketConn], None]"
-    """Called in the hub when a connection has ended; again, perhaps."""
+    __slots__ = ("_on_gone", "_on_message", "_texts", "member")
 
-    @classmethod
-    def of(cls, limits: SocketLimits, clock: Clock, on_end: "Callable[[WebSocketConn], None]") -> "Rules":
-        """Those that `limits` make."""
-        messages, controls = limits.message_rate, limits.ping_rate
-        return cls(
-            clock,
-            Rate.per_second(messages, max(messages * MESSAGE_BURST, 1.0)),
-            Rate.per_second(controls, max(controls * CONTROL_BURST, float(ANSWERS))),
-            limits.max_refused,
-            on_end,
-        )
-
-
-class WebSocketConn(DirectConn):
-    """One WebSocket in one channel."""
-
-    __slots__ = (
-        "_controls_until",
-        "_hushed",
-        "_on_gone",
-        "_on_message",
-        "_refused",
-        "_rules",
-        "_said_until",
-        "asked",
-        "bucket",
-        "socket",
-    )
-
-    PING: ClassVar[bytes] = ping_frame()
+    member: Member
+    """For whoever asks for `members` and `grant`, which sets it."""
 
     def __init__(self, socket: BaseSocket, rules: Rules) -> None:
-        self.socket = socket
-        self.asked = 0.0  # when Heartbeat asked for a sign of life; 0 while it does not wait for one
-        self.bucket = 0  # where Heartbeat keeps it
-        self._rules = rules
+        super().__init__(socket, rules)
+        self._texts = None
         self._on_message: OnMessage | None = None
         self._on_gone: OnGone | None = None
-        self._said_until = 0.0
-        self._controls_until = 0.0
-        self._refused = 0
-        self._hushed = False
 
     @property
-    def listening(self) -> bool:
-        """We read what the peer sends, so its silence means something."""
-        return self._on_gone is not None and not self.socket.paused
+    def members(self) -> tuple[Member, ...]:
+        return (self.member,)
 
-    # For the channel
+    @property
+    def grant(self) -> Grant:
+        return self.member.grant
+
+    @property
+    def format(self) -> PlainFormat:
+        return DEFLATED_PLAIN if self.socket.deflates else PLAIN
+
+    @property
+    def sink(self) -> BaseSocket:
+        return self.socket
 
     def start(self, on_message: OnMessage, on_gone: OnGone) -> None:
         self._on_message = on_message
@@ -98,13 +61,9 @@ class WebSocketConn(DirectConn):
     def write(self, data: bytes) -> None:
         self.socket.write(data)
 
-    @property
-    def sink(self) -> BaseSocket:
-        return self.socket
-
-    def probe(self) -> None:
-        self._controls_until -= ANSWERS * self._rules.controls.interval  # what we ask for costs the peer nothing
-        self.socket.write(self.PING)
+    def send_str(self, msg: str) -> None:
+        """Send one text frame; "" is a ping."""
+        self.socket.write(self.format.frame(msg.encode()) if msg else self.PING)
 
     def pause(self) -> None:
         self.socket.pause()
@@ -113,120 +72,226 @@ class WebSocketConn(DirectConn):
         if not self._hushed:
             self.socket.resume()
 
-    def hush(self) -> None:
-        """Pause for good.  Never yields; idempotent."""
-        self._hushed = True
-        self.socket.pause()
-
-    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        self.socket.close(code, reason)
-        if self._on_gone is None:  # a socket that was not started tells nobody of its end
-            self._rules.on_end(self)
-
-    def send_str(self, msg: str) -> None:
-        """Send one text frame; "" is a ping."""
-        self.socket.write(self.format.frame(msg.encode()) if msg else self.PING)
-
-    # For the socket: `web.websocket.base.Receiver`
-
-    def received(self, message: Message) -> None:
-        if not isinstance(message, str):
-            self.socket.close(*NOT_TEXT)
-            return
-        try:
-            request = self._request(message)
-        except ChatError as exc:
-            self._refuse(exc)
-            return
-        if request is not None and self._on_message is not None:
-            self._on_message(request)
-
-    def pinged(self, count: int) -> None:
-        until = self._rules.controls.spend(self._controls_until, self._rules.clock.monotonic(), count)
-        if until is None:
-            self.socket.close(*FLOOD)
-        else:
-            self._controls_until = until
-
     def ended(self, closing: Closing) -> None:
         on_gone, self._on_message, self._on_gone = self._on_gone, None, None
         self._rules.on_end(self)
         if on_gone is not None:
             on_gone(closing)
 
-    def _request(self, message: str) -> Publish | None:
-        """What the peer asks for, None for a mere sign of life.  Raises: RateLimited, BadRequest."""
-        try:
-            request = self._decode(message)
-        except BadRequest as exc:
-            self._spend(exc.id)
-            raise
-        if request is None:
-            self.pinged(1)
-        else:
-            self._spend(request.id)
-        return request
+    def _hear(self, text: str) -> None:
+        if not self._may_speak():
+            self._refuse(RateLimited())
+        elif self._on_message is not None:
+            self._on_message(Publish(text))
 
-    def _spend(self, id: str | None) -> None:
-        """Count one message.  Raises: RateLimited."""
-        until = self._rules.messages.spend(self._said_until, self._rules.clock.monotonic())
-        if until is None:
-            raise RateLimited(id or "")
-        self._said_until = until
-        self._refused -= self._refused > 0
-
-    def _refuse(self, error: ChatError) -> None:
-        self._refused += 1
-        if self._refused > self._rules.max_refused:
-            self.socket.close(*FLOOD)
-            return
-        id = error.id if isinstance(error, BadRequest | RateLimited) else ""
-        refusal = Refusal(id or "", error.code, str(error), error.retry, self._rules.clock.now())
-        self.socket.write(self.format.encode([refusal]))
-
-    @property
-    @abstractmethod
-    def format(self) -> FramedFormat: ...
-
-    @abstractmethod
-    def _decode(self, message: str) -> Publish | None:
-        """Read a frame; None is a mere sign of life.  Raises: BadRequest."""
+    def _tell(self, event: Event, channel: str) -> None:  # noqa: ARG002 (there is but one)
+        self.socket.write(self.format.encode([event]))
 
 
-class PlainConn(WebSocketConn):
-    """Without a subprotocol: a frame is what the user says."""
+class Parting(NamedTuple):
+    """The peer gives a channel up, and wants an answer to `id`, "" for none."""
 
-    __slots__ = ()
-
-    @property
-    def format(self) -> PlainFormat:
-        return DEFLATED_PLAIN if self.socket.deflates else PLAIN
-
-    def _decode(self, message: str) -> Publish:
-        return Publish(message)
+    conn: "V1Conn"
+    id: str
 
 
-class V1Conn(WebSocketConn):
-    """chat.v1: JSON with types and ids."""
+SIGNALS: Final = (Typing, Read)  # no messages: who writes much, or scrolls, should not be kept from speaking by it
 
-    __slots__ = ("_channel", "_format")
+Move: TypeAlias = Join | Parting
+"""What changes the channels that a peer is in; each waits for the one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class V1Rules(Rules):
+    """What holds for those who speak chat.v1."""
+
+    formats: V1Formats
+    on_move: "Callable[[V1Peer, Move], None]"
+    """Called in the hub; raises RateLimited when too many wait."""
+
+    @classmethod
+    def beyond(cls, rules: Rules, formats: V1Formats, on_move: "Callable[[V1Peer, Move], None]") -> "V1Rules":
+        """`rules`, and these."""
+        return cls(rules.clock, rules.messages, rules.controls, rules.max_refused, rules.on_end, formats, on_move)
+
+
+class V1Peer(Peer):
+    """chat.v1: JSON with types and ids, in up to `chat.requests.CHANNELS` channels.
+
+    It is in one from the beginning, and its socket is closed when it is in none, unless it is on its way into one.
+    """
+
+    __slots__ = ("conns", "grant", "moves")
 
     # A browser's page cannot see the WebSocket's own pings, and other clients answer those by themselves.
     PING: ClassVar[bytes] = ping_frame() + text_frame(ping())
 
-    def __init__(self, socket: BaseSocket, rules: Rules, channel: str, format: FramedFormat) -> None:
+    grant: Grant
+    _rules: V1Rules
+
+    def __init__(self, socket: BaseSocket, rules: V1Rules, grant: Grant) -> None:
         super().__init__(socket, rules)
-        self._channel = channel
-        self._format = format
+        self.grant = grant
+        self.conns: tuple[V1Conn, ...] = ()  # most have one, for which a dictionary would be 200 bytes more
+        self.moves: deque[Move] | None = None  # those that wait, while one is under way
 
     @property
-    def format(self) -> FramedFormat:
-        return self._format
+    def members(self) -> tuple[Member, ...]:
+        return tuple(conn.member for conn in self.conns)
 
-    def _decode(self, message: str) -> Publish | None:
-        request = decode(message)
-        if not isinstance(request, Publish):
-            return None
-        if request.channel != self._channel:
-            raise NotJoined(NotJoined.text, request.id)
-        return request
+    def add(self, member: Member, join_id: str = "") -> "V1Conn":
+        """Make the conn of one more channel; `join_id` is acked when the member is welcomed.  Never yields."""
+        form = self._rules.formats.of(member.grant.channel, deflated=self.socket.deflates)
+        conn = V1Conn(self, member, form, join_id)
+        self.conns += (conn,)
+        return conn
+
+    def drop(self, conn: "V1Conn") -> None:
+        """Be in that channel no more, telling nobody.  Never yields; idempotent."""
+        self.conns = tuple(other for other in self.conns if other is not conn)
+        self.read_on()
+
+    def part(self, conn: "V1Conn", id: str) -> None:
+        """Give a channel up, as the peer has asked by `id`.  Never yields; the server may have ended it meanwhile."""
+        if id:
+            self._tell(Ack(id, None), conn.format.channel)
+        if conn in self.conns:
+            self.drop(conn)
+            conn.end(Closing(CloseCode.NORMAL))
+
+    def dismiss(self, conn: "V1Conn", closing: Closing) -> None:
+        """End one channel from our side, and the socket with the last one.  Never yields; idempotent."""
+        if conn not in self.conns:
+            return
+        if len(self.conns) == 1 and self.moves is None:
+            self.close(*closing)
+            return
+        self.drop(conn)
+        if conn.join_id:
+            self._tell(self._unjoined(conn.join_id, closing), conn.format.channel)
+        else:
+            self._tell(Closed(*closing), conn.format.channel)
+        conn.end(closing)
+
+    def probe_once(self) -> None:
+        """Ask for a sign of life that is not asked for yet: channels that are idle together need but one.  Never yields."""
+        if self.asked <= self.socket.last_heard:
+            self.asked = self._rules.clock.monotonic()
+            self.probe()
+
+    def read_on(self) -> None:
+        """Read, unless one of the channels does not want that now.  Never yields."""
+        if not self._hushed and not any(conn.paused for conn in self.conns):
+            self.socket.resume()
+
+    def ended(self, closing: Closing) -> None:
+        conns, self.conns = self.conns, ()
+        self._rules.on_end(self)
+        for conn in conns:
+            conn.end(closing)
+
+    def _hear(self, text: str) -> None:
+        try:
+            request = decode(text)
+        except BadRequest as exc:
+            self._refuse(exc if self._may_speak() else RateLimited(), exc.id or "", exc.channel)
+            return
+        if isinstance(request, Pong):
+            self.pinged(1)
+            return
+        try:
+            if not (self._may_signal() if isinstance(request, SIGNALS) else self._may_speak()):
+                raise RateLimited
+            self._do(request)
+        except ChatError as exc:
+            channel = "" if isinstance(request, Join) else request.channel
+            self._refuse(exc, id_of(request) or "", channel)
+
+    def _do(self, request: Request | Join | Leave) -> None:
+        """Raises: NotJoined, RateLimited."""
+        if isinstance(request, Join):
+            self._rules.on_move(self, request)
+            return
+        for conn in self.conns:
+            if conn.format.channel == request.channel and conn.hear is not None:
+                break
+        else:
+            raise NotJoined
+        if isinstance(request, Leave):
+            self._rules.on_move(self, Parting(conn, request.id or ""))
+            conn.hear = None
+        else:
+            conn.hear(request)
+
+    def _tell(self, event: Event, channel: str) -> None:
+        form = self._rules.formats.of(channel, deflated=self.socket.deflates)
+        self.socket.write(form.encode([event]))
+
+    def _unjoined(self, id: str, closing: Closing) -> Refusal:
+        """The answer to a join whose channel was ended before the welcome."""
+        kind = Forbidden if closing.code >= CloseCode.LOGGED_OUT else ChannelClosed
+        retry = CloseCode.NORMAL < closing.code < CloseCode.LOGGED_OUT
+        return Refusal(id, kind.code, closing.reason, retry, self._rules.clock.now())
+
+
+class V1Conn(DirectConn):
+    """One of the channels of a `V1Peer`."""
+
+    __slots__ = ("_on_gone", "_peer", "_texts", "format", "hear", "join_id", "member", "paused")
+
+    format: V1Format
+
+    def __init__(self, peer: V1Peer, member: Member, format: V1Format, join_id: str) -> None:
+        self.member = member
+        self.format = format
+        self.join_id = join_id  # "" once that join is answered
+        self.paused = False
+        self.hear: OnMessage | None = None  # from the welcome until the peer wants to leave
+        self._on_gone: OnGone | None = None
+        self._peer = peer
+        self._texts = None
+
+    @property
+    def sink(self) -> BaseSocket:
+        return self._peer.socket
+
+    def start(self, on_message: OnMessage, on_gone: OnGone) -> None:
+        peer = self._peer
+        if self not in peer.conns:  # that, or all of it, was ended before
+            on_gone(peer.socket.closing or GONE)
+            return
+        self.hear = on_message
+        self._on_gone = on_gone
+        if not peer.socket.started:
+            peer.socket.start(peer)
+        if self.join_id:
+            self.write(self.format.encode([Ack(self.join_id, None)]))
+            self.join_id = ""
+
+    def write(self, data: bytes) -> None:
+        if self in self._peer.conns:
+            self._peer.socket.write(data)
+
+    def send_str(self, msg: str) -> None:
+        """Send one text frame; "" is a ping."""
+        self.write(self.format.frame(msg.encode()) if msg else self._peer.PING)
+
+    def probe(self) -> None:
+        self._peer.probe_once()
+
+    def pause(self) -> None:
+        self.paused = True
+        self._peer.socket.pause()
+
+    def resume(self) -> None:
+        self.paused = False
+        self._peer.read_on()
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        self._peer.dismiss(self, Closing(code, reason))
+
+    def end(self, closing: Closing) -> None:
+        """Tell the channel that it is over; one that has not started it yet is told when it does.  Never yields."""
+        on_gone, self.hear, self._on_gone = self._on_gone, None, None
+        if on_gone is not None:
+            on_gone(closing)

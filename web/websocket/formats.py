@@ -52,9 +52,10 @@ class DeflatedPlainFormat(PlainFormat):
 class V1Format(FramedFormat):
     """chat.v1, for the members of one channel."""
 
-    __slots__ = ("_dialect",)
+    __slots__ = ("_dialect", "channel")
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, channel: str, dialect: Dialect) -> None:
+        self.channel = channel
         self._dialect = dialect
 
     def render(self, event: Event) -> bytes:
@@ -85,5 +86,5 @@ class V1Formats:
         found = self._formats.get((channel, deflated))
         if found is None:
             kind = DeflatedV1Format if deflated else V1Format
-            found = self._formats[channel, deflated] = kind(Dialect(channel, self._limits, self._ping))
+            found = self._formats[channel, deflated] = kind(channel, Dialect(channel, self._limits, self._ping))
         return found

@@ -1,4 +1,7 @@
-"""Lets sockets in and out: counts them, makes a `Conn` of each, watches over them, and sees them all off at the end."""
+"""Lets sockets in and out: counts them, makes a `Peer` of each, watches over them, and sees them all off at the end.
+
+What is counted and watched over are sockets; what is allowed is asked for each of the channels that they are in.
+"""
 
 import logging
 import random
@@ -10,15 +13,20 @@ import gevent
 from chat.clock import Clock, SystemClock
 from chat.closing import LOGGED_OUT, NOT_ALLOWED, restart
 from chat.config import ServerConf
-from chat.errors import ChatError, ServerClosed
+from chat.conn import DirectConn
+from chat.errors import ChatError, Forbidden, InvalidToken, ServerClosed
 from chat.frames import Limits
 from chat.member import Member, Resume
+from chat.server import ChatServer
+from chat.tokens import Grant
 from web.websocket.base import BaseSocket
 from web.websocket.census import Census, Ticket, TooManyConnections
-from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn
+from web.websocket.conn import PlainConn, V1Peer, V1Rules
 from web.websocket.formats import V1Formats
 from web.websocket.heartbeat import Heartbeat
 from web.websocket.limits import Bounds, SocketLimits
+from web.websocket.moves import Moves
+from web.websocket.peer import Peer, Rules
 
 BATCH: Final = 200  # sockets closed in one go when draining, so that they do not all come back in the same instant
 POLL: Final = 0.02  # seconds between two looks whether all are gone
@@ -41,13 +49,19 @@ class GateSettings(Protocol):
     @property
     def sockets(self) -> SocketLimits: ...
     @property
+    def resume_limit(self) -> int: ...
+    @property
     def conf(self) -> ServerConf: ...
+
+
+RightsOf = Callable[[str, str], frozenset[str]]
+"""What a user may do in a channel, asked of the application.  May block."""
 
 
 class Gate:
     """All WebSockets of one application in this process."""
 
-    def __init__(self, settings: GateSettings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: GateSettings, server: ChatServer, rights_of: RightsOf, clock: Clock | None = None) -> None:
         self.clock = clock or SystemClock()
         self.retiring = False  # nobody new should be sent here
         self.draining = False
@@ -65,12 +79,16 @@ class Gate:
             close_timeout=limits.close_timeout,
             on_closed=self._closed,
         )
+        self._server = server
+        self._rights_of = rights_of
+        self._moves = Moves(self, settings.resume_limit)
         self._rules = Rules.of(limits, self.clock, self._left)
-        self._formats = V1Formats(Limits(conf.max_message, limits.message_rate), limits.ping_interval)
+        formats = V1Formats(Limits(conf.max_message, limits.message_rate), limits.ping_interval)
+        self._v1_rules = V1Rules.beyond(self._rules, formats, self._moves.put)
         self._heartbeat = Heartbeat(limits, self.clock)
         self._token_deadline = conf.token_deadline
         self._ended: dict[str | None, float] = {}  # logins that have ended, for as long as a token of theirs may live
-        self._guests: dict[WebSocketConn, tuple[Member, Ticket]] = {}
+        self._guests: dict[Peer, str] = {}  # and the address that each is counted under
         self._leaving: dict[BaseSocket, Ticket] = {}  # of guests no more, but the descriptor is still open
 
     def __len__(self) -> int:
@@ -91,19 +109,31 @@ class Gate:
             closing.abort()
             return self.census.enter(username, address)
 
+    def redeem(self, token: str) -> Grant:
+        """Spend `token`.  Blocks.  Raises: InvalidToken, for that of a login that has ended too; ServerClosed."""
+        grant = self._server.redeem(token)
+        if self.has_ended(grant.session):
+            raise InvalidToken
+        return grant
+
+    def reserve(self, grant: Grant) -> Member:
+        """Take the name in the channel, if the application allows it.  Blocks.
+
+        Raises: Forbidden, InvalidChannel, IdleChannel, ChannelClosed, UserAlreadyConnected.
+        """
+        rights = self._rights_of(grant.username, grant.channel)
+        if "join" not in rights:
+            raise Forbidden
+        return self._server.reserve(grant, rights)
+
     def enter(self, socket: BaseSocket, member: Member, ticket: Ticket, *, v1: bool, resume: Resume | None) -> None:
         """Join an upgraded socket to its channel.  Never blocks."""
-        conn: WebSocketConn
-        if v1:
-            channel = member.grant.channel
-            conn = V1Conn(socket, self._rules, channel, self._formats.of(channel, deflated=socket.deflates))
-        else:
-            conn = PlainConn(socket, self._rules)
-        self._guests[conn] = member, ticket
-        self._heartbeat.add(conn)
+        peer, conn = self._v1(socket, member) if v1 else self._plain(socket, member)
+        self._guests[peer] = ticket.address
+        self._heartbeat.add(peer)
         if self.has_ended(member.grant.session):
             member.cancel()
-            conn.close(*LOGGED_OUT)
+            peer.close(*LOGGED_OUT)
             return
         try:
             if self.draining:
@@ -111,8 +141,16 @@ class Gate:
             member.join(conn, resume=resume)
         except ChatError:  # the channel, or everything, ended while the 101 was on its way
             member.cancel()
-            conn.close(*restart(_spread(1)))
-            self._left(conn)
+            peer.close(*restart(_spread(1)))
+
+    def _v1(self, socket: BaseSocket, member: Member) -> tuple[Peer, DirectConn]:
+        peer = V1Peer(socket, self._v1_rules, member.grant)
+        return peer, peer.add(member)
+
+    def _plain(self, socket: BaseSocket, member: Member) -> tuple[Peer, DirectConn]:
+        conn = PlainConn(socket, self._rules)
+        conn.member = member
+        return conn, conn
 
     def has_ended(self, session: str | None) -> bool:
         """Whether that login has ended lately."""
@@ -128,27 +166,25 @@ class Gate:
         now = self.clock.monotonic()
         self._ended = {ended: until for ended, until in self._ended.items() if until > now}
         self._ended[session] = now + self._token_deadline + LATE
-        for conn, (member, _) in list(self._guests.items()):
-            if member.grant.session == session:
-                conn.close(*LOGGED_OUT)
+        for peer in list(self._guests):
+            if peer.grant.session == session:
+                peer.close(*LOGGED_OUT)
 
-    def review(self, rights_of: Callable[[str, str], frozenset[str]]) -> None:
+    def review(self) -> None:
         """Ask again what each user may do, and end what is not allowed any more.  Blocks."""
         known: dict[tuple[str, str], frozenset[str]] = {}
-        for conn, (member, _) in list(self._guests.items()):
+        for member in [member for peer in self._guests for member in peer.members]:
             who = member.username, member.grant.channel
             if who not in known:
-                known[who] = self._ask(rights_of, who, member.rights)
+                known[who] = self._ask(who, member.rights)
                 gevent.sleep(0)
             member.rights = known[who]
             if "join" not in member.rights:
-                conn.close(*NOT_ALLOWED)
+                member.drop(NOT_ALLOWED)
 
-    def _ask(
-        self, rights_of: Callable[[str, str], frozenset[str]], who: tuple[str, str], had: frozenset[str]
-    ) -> frozenset[str]:
+    def _ask(self, who: tuple[str, str], had: frozenset[str]) -> frozenset[str]:
         try:
-            return rights_of(*who)
+            return self._rights_of(*who)
         except Exception:
             log.exception("authorize() failed; this user keeps what it had")
             return had
@@ -160,15 +196,15 @@ class Gate:
     def hush(self) -> None:
         """Let nobody in and hear nobody out: what was said is still answered.  Never yields."""
         self.retiring = self.draining = True
-        for conn in self._guests:
-            conn.hush()
+        for peer in self._guests:
+            peer.hush()
 
     def see_off(self, is_over: Callable[[], bool]) -> None:
         """Say goodbye to everybody with 1012, in batches.  Blocks, for 5 ms a batch, and no more once `is_over()`."""
         self._heartbeat.stop()
         count = len(self._guests)
-        for number, conn in enumerate(list(self._guests), 1):
-            conn.close(*restart(_spread(count)))
+        for number, peer in enumerate(list(self._guests), 1):
+            peer.close(*restart(_spread(count)))
             if number % BATCH == 0 and not is_over():
                 gevent.sleep(0.005)
 
@@ -178,18 +214,19 @@ class Gate:
             gevent.sleep(POLL)
         for socket in list(self._leaving):
             socket.abort()
+        self._moves.stop()
 
-    def _left(self, conn: WebSocketConn) -> None:
+    def _left(self, peer: Peer) -> None:
         """A connection has ended; its place is free once its descriptor is.  Called in the hub."""
-        self._heartbeat.forget(conn)
-        found = self._guests.pop(conn, None)
-        if found is None:
+        self._heartbeat.forget(peer)
+        address = self._guests.pop(peer, None)
+        if address is None:
             return
-        _, ticket = found
-        if conn.socket.closed:
+        ticket = Ticket(peer.grant.username, address)
+        if peer.socket.closed:
             self.census.leave(ticket)
         else:
-            self._leaving[conn.socket] = ticket
+            self._leaving[peer.socket] = ticket
 
     def _closed(self, socket: object) -> None:
         """A descriptor is gone.  Called in the hub."""

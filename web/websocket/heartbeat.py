@@ -11,8 +11,8 @@ from typing import Final
 
 from chat.clock import Clock, Timer
 from chat.closing import STALE
-from web.websocket.conn import WebSocketConn
 from web.websocket.limits import SocketLimits
+from web.websocket.peer import Peer
 
 TICK: Final = 1.0  # seconds a bucket
 LATE: Final = 2.0  # seconds after which a tick tells that we have slept; a busy loop is late by less
@@ -26,22 +26,22 @@ class Heartbeat:
         self._interval = limits.ping_interval
         self._patience = limits.ping_timeout
         self._clock = clock
-        self._buckets: dict[int, dict[WebSocketConn, None]] = {}
+        self._buckets: dict[int, dict[Peer, None]] = {}
         self._next = int(clock.monotonic() / TICK)
         self._timer: Timer | None = None
         self._due = 0.0  # when the timer should call
         self._awake_since = 0.0
 
-    def add(self, conn: WebSocketConn) -> None:
-        """Watch over `conn` until it has ended.  Never yields."""
-        self._look_at(conn, self._clock.monotonic() + self._interval)
+    def add(self, peer: Peer) -> None:
+        """Watch over `peer` until it has ended.  Never yields."""
+        self._look_at(peer, self._clock.monotonic() + self._interval)
         if self._timer is None:
             self._next = int(self._clock.monotonic() / TICK)  # not all the buckets of the time before anybody came
             self._arm(self._clock.monotonic(), TICK)
 
-    def forget(self, conn: WebSocketConn) -> None:
+    def forget(self, peer: Peer) -> None:
         """Let go of a connection that has ended.  Never yields; idempotent."""
-        self._buckets.get(conn.bucket, {}).pop(conn, None)
+        self._buckets.get(peer.bucket, {}).pop(peer, None)
 
     def stop(self) -> None:
         """Watch no more.  Never yields; idempotent."""
@@ -49,9 +49,9 @@ class Heartbeat:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look_at(self, conn: WebSocketConn, due: float) -> None:
-        conn.bucket = max(int(due / TICK) + 1, self._next)
-        self._buckets.setdefault(conn.bucket, {})[conn] = None
+    def _look_at(self, peer: Peer, due: float) -> None:
+        peer.bucket = max(int(due / TICK) + 1, self._next)
+        self._buckets.setdefault(peer.bucket, {})[peer] = None
 
     def _tick(self) -> None:
         """A timer calls this in the hub."""
@@ -62,8 +62,8 @@ class Heartbeat:
         while self._next <= now / TICK and looks < LOOKS:
             bucket = self._buckets.get(self._next, {})
             while bucket and looks < LOOKS:
-                conn, _ = bucket.popitem()
-                self._look(conn, now)
+                peer, _ = bucket.popitem()
+                self._look(peer, now)
                 looks += 1
             if not bucket:
                 self._buckets.pop(self._next, None)
@@ -76,22 +76,22 @@ class Heartbeat:
         self._due = now + seconds
         self._timer = self._clock.later(seconds, self._tick)
 
-    def _look(self, conn: WebSocketConn, now: float) -> None:
-        socket = conn.socket
+    def _look(self, peer: Peer, now: float) -> None:
+        socket = peer.socket
         if socket.closing is not None:
             return
-        if conn.asked and socket.last_heard < conn.asked and conn.listening:
-            until = max(conn.asked, self._awake_since) + self._patience
+        if peer.asked and socket.last_heard < peer.asked and peer.listening:
+            until = max(peer.asked, self._awake_since) + self._patience
             if now >= until:
                 socket.close(*STALE)
             else:
-                self._look_at(conn, until)
+                self._look_at(peer, until)
             return
-        conn.asked = 0.0
+        peer.asked = 0.0
         silence_ends = socket.last_heard + self._interval
-        if not conn.listening or now < silence_ends:  # it was us who did not listen
-            self._look_at(conn, silence_ends if conn.listening else now + self._interval)
+        if not peer.listening or now < silence_ends:  # it was us who did not listen
+            self._look_at(peer, silence_ends if peer.listening else now + self._interval)
             return
-        conn.asked = now
-        conn.probe()
-        self._look_at(conn, now + min(self._interval, self._patience))
+        peer.asked = now
+        peer.probe()
+        self._look_at(peer, now + min(self._interval, self._patience))

@@ -54,7 +54,7 @@ class SocketLimits:
     message_rate: float = field(default=10.0, metadata=MAY_BE_ZERO)
     """Messages a second, bursts of three times that; 0 is no limit."""
     ping_rate: float = field(default=10.0, metadata=MAY_BE_ZERO)
-    """Pings and pongs a second, bursts of six times that; 0 is no limit.  Autobahn sends ten at once."""
+    """Pings, pongs and other signals a second, bursts of six times that; 0 is no limit.  Autobahn has ten at once."""
     max_refused: int = 100
     """Refused messages, less one for each that was allowed, that a flooding peer may have before it is closed."""
     ping_interval: float = 25.0

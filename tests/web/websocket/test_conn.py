@@ -1,24 +1,34 @@
 """A WebSocket as a `Conn`: what a peer says becomes requests, and how much one may say."""
 
 import json
+import sys
 
 import gevent
 import pytest
 
 from chat.closing import FLOOD, GONE, NOT_TEXT, Closing
+from chat.conn import DirectConn
 from chat.errors import ConnEOF
 from chat.event import Message
 from chat.frames import Limits
-from chat.requests import Publish
+from chat.member import Member
+from chat.requests import Delete, Edit, History, Join, Publish, Read, Typing
 from chat.testing import TurnedClock
+from chat.tokens import Grant
+from tests.chat.fakes import HomeFake
 from tests.chat.steps import never_yields
 from tests.web.fakes import BINARY, CLOSE, PING, PONG, TEXT, Frame, SocketFake, client_frame, close_frame, deflated
-from web.websocket.conn import PlainConn, Rules, V1Conn, WebSocketConn
+from web.websocket.conn import Move, Parting, PlainConn, V1Conn, V1Peer, V1Rules
 from web.websocket.formats import PLAIN, V1Formats
 from web.websocket.limits import SocketLimits
+from web.websocket.peer import Peer, Rules
 
 LIMITS = SocketLimits(message_rate=1.0)
 ABUSE = LIMITS.max_refused
+
+
+def member(channel: str) -> Member:
+    return Member("1", Grant("ann", channel), HomeFake())
 
 
 class Talk:
@@ -29,11 +39,19 @@ class Talk:
     ) -> None:
         self.clock = clock
         self.heard: list[object] = []  # requests, then the end
-        self.ended: list[WebSocketConn] = []
+        self.ended: list[Peer] = []
+        self.moves: list[Move] = []
         self.socket = SocketFake(clock, deflates=deflates)
         rules = Rules.of(limits, clock, self.ended.append)
-        form = V1Formats(Limits(4096, 2.0), 25.0).of("lobby", deflated=deflates)
-        self.conn = V1Conn(self.socket, rules, "lobby", form) if v1 else PlainConn(self.socket, rules)
+        self.peer: Peer
+        self.conn: PlainConn | V1Conn
+        if v1:
+            formats = V1Formats(Limits(4096, 2.0), 25.0)
+            more = V1Rules.beyond(rules, formats, lambda _, move: self.moves.append(move))
+            self.peer = V1Peer(self.socket, more, Grant("ann", "lobby"))
+            self.conn = self.peer.add(member("lobby"))
+        else:
+            self.peer = self.conn = PlainConn(self.socket, rules)
         if started:
             self.start()
 
@@ -60,9 +78,11 @@ def talk(request: pytest.FixtureRequest, clock: TurnedClock) -> Talk:
     return Talk(clock, v1=request.param == "v1")
 
 
-def error(code: str, message: str, *, retry: bool = False, id: str | None = None) -> dict[str, object]:
-    found = {"type": "error", "code": code, "message": message, "retry": retry, "channel": "lobby"}
-    return found | ({"id": id} if id else {})
+def error(code: str, message: str, *, retry: bool = False, id: str | None = None, to: str = "") -> dict[str, object]:
+    """What is told of a request, which names the channel that `to` names."""
+    found = {"type": "error", "code": code, "message": message, "retry": retry}
+    named = next((channel for channel in ("lobby", "attic") if f'"{channel}"' in to), None)
+    return found | ({"channel": named} if named else {}) | ({"id": id} if id else {})
 
 
 # What is said
@@ -125,7 +145,7 @@ def test_what_is_no_request_is_refused_and_the_socket_stays_open(
 ) -> None:
     v1.socket.say(said)
 
-    assert v1.socket.events == [error(code, message, id=id)]
+    assert v1.socket.events == [error(code, message, id=id, to=said)]
     assert (v1.heard, v1.socket.closing) == ([], None)
     v1.ask(type="publish", text="still here")
     assert v1.heard == [Publish("still here", "lobby")]
@@ -163,7 +183,7 @@ def test_a_binary_frame_ends_it(talk: Talk, data: bytes) -> None:
     talk.socket.hear(client_frame(data, BINARY))
 
     assert talk.socket.frames == [Frame(CLOSE, b"\x03\xeb" + NOT_TEXT.reason.encode())]
-    assert (talk.heard, talk.ended) == ([NOT_TEXT], [talk.conn])
+    assert (talk.heard, talk.ended) == ([NOT_TEXT], [talk.peer])
 
 
 def test_what_came_with_a_binary_frame_is_heard_before_it_and_not_behind(plain: Talk) -> None:
@@ -189,7 +209,7 @@ def test_a_refusal_of_chat_v1_names_the_request(v1: Talk) -> None:
         v1.ask(type="publish", text="x", id=f"id{number}")
 
     assert v1.socket.events == [
-        error("rate_limited", "too many messages in too short a time", retry=True, id="id3"),
+        error("rate_limited", "too many messages in too short a time", retry=True, id="id3", to='"lobby"'),
     ]
 
 
@@ -209,7 +229,7 @@ def test_whatever_it_is_too_much_is_too_much(v1: Talk, said: str, id: str | None
 
     v1.socket.say(said)
 
-    assert v1.socket.events == [error("rate_limited", "too many messages in too short a time", retry=True, id=id)]
+    assert v1.socket.events == [error("rate_limited", "too many messages in too short a time", retry=True, id=id, to=said)]
 
 
 def test_what_cannot_be_read_counts_too(v1: Talk) -> None:
@@ -250,7 +270,7 @@ def test_a_peer_that_floods_on_is_closed(talk: Talk) -> None:
 
     assert talk.socket.frames[-1].closing == FLOOD
     assert talk.heard[-1] == FLOOD
-    assert talk.ended == [talk.conn]
+    assert talk.ended == [talk.peer]
 
 
 def test_a_peer_that_is_too_fast_now_and_then_is_not_closed(plain: Talk) -> None:
@@ -458,7 +478,7 @@ def test_whoever_ends_it_the_channel_and_the_gate_hear_of_it_once(talk: Talk, en
     gevent.sleep(0)
 
     assert talk.heard == [closing]
-    assert set(talk.ended) == {talk.conn}
+    assert set(talk.ended) == {talk.peer}
 
 
 def test_the_gate_hears_of_it_before_the_channel_does(clock: TurnedClock) -> None:
@@ -491,7 +511,7 @@ def test_one_that_is_closed_before_it_was_started_is_given_up_by_the_gate_all_th
 
     talk.conn.close(4001, "replaced")
 
-    assert talk.ended == [talk.conn]
+    assert talk.ended == [talk.peer]
     assert talk.socket.frames[-1].closing == Closing(4001, "replaced")
 
 
@@ -502,7 +522,7 @@ def test_one_that_is_closed_before_it_was_started_tells_the_channel_when_it_is(c
     talk.start()
 
     assert talk.heard == [Closing(4501, "logged out")]
-    assert set(talk.ended) == {talk.conn}
+    assert set(talk.ended) == {talk.peer}
 
 
 def test_a_refusal_that_fills_the_queue_of_a_slow_peer_ends_it(clock: TurnedClock) -> None:
@@ -528,3 +548,224 @@ def test_nothing_of_it_yields(talk: Talk) -> None:
         talk.conn.pause()
         talk.conn.resume()
         talk.conn.close()
+
+
+# Many channels
+
+
+class Talks:
+    """One peer of chat.v1 that is in several channels, and what each of them hears."""
+
+    def __init__(self, clock: TurnedClock, *channels: str) -> None:
+        self.talk = Talk(clock, v1=True, limits=SocketLimits(message_rate=0.0))
+        assert isinstance(self.talk.peer, V1Peer)
+        self.peer = self.talk.peer
+        self.socket = self.talk.socket
+        self.heard: dict[str, list[object]] = {"lobby": self.talk.heard}
+        self.conns: dict[str, DirectConn] = {"lobby": self.talk.conn}
+        for channel in channels:
+            self.heard[channel] = []
+            self.conns[channel] = self.peer.add(member(channel), f"join {channel}")
+            self.conns[channel].start(self.heard[channel].append, self.heard[channel].append)
+
+    def ask(self, **request: object) -> None:
+        self.socket.say(json.dumps(request))
+
+
+@pytest.fixture
+def talks(clock: TurnedClock) -> Talks:
+    return Talks(clock, "attic", "garden")
+
+
+def test_each_request_is_heard_by_its_channel_alone(talks: Talks) -> None:
+    talks.ask(type="publish", channel="attic", text="hi")
+    talks.ask(type="edit", channel="garden", target=1, text="hi")
+    talks.ask(type="delete", channel="lobby", target=2)
+    talks.ask(type="typing", channel="attic")
+    talks.ask(type="read", channel="garden", offset=3)
+    talks.ask(type="history", channel="lobby", id="h")
+
+    assert talks.heard == {
+        "lobby": [Delete(2, "lobby"), History("h", "lobby")],
+        "attic": [Publish("hi", "attic"), Typing("attic")],
+        "garden": [Edit(1, "hi", "garden"), Read(3, "garden")],
+    }
+
+
+def test_a_join_is_acked_when_its_channel_starts_it(talks: Talks) -> None:
+    assert talks.socket.events == [
+        {"type": "ack", "channel": channel, "id": f"join {channel}", "offset": None} for channel in ("attic", "garden")
+    ]
+
+
+def test_joins_and_leaves_are_handed_on_and_a_channel_that_is_being_left_hears_no_more(talks: Talks) -> None:
+    talks.ask(type="join", token="t", id="1")
+    talks.ask(type="leave", channel="attic", id="2")
+    talks.ask(type="publish", channel="attic", text="late", id="3")
+    talks.ask(type="leave", channel="attic", id="4")
+
+    assert talks.talk.moves == [Join("t", "1"), Parting(talks.peer.conns[1], "2")]
+    assert talks.heard["attic"] == []
+    assert [(event["code"], event["id"]) for event in talks.socket.events[2:]] == [("not_joined", "3"), ("not_joined", "4")]
+
+
+def test_all_channels_write_to_the_one_socket(talks: Talks) -> None:
+    assert {conn.sink for conn in talks.conns.values()} == {talks.socket}
+
+
+def test_the_socket_is_read_only_while_no_channel_has_paused_it(talks: Talks) -> None:
+    lobby, attic, garden = talks.conns.values()
+
+    def reads() -> bool:
+        gevent.sleep(0)
+        return talks.socket.reading
+
+    attic.pause()
+    garden.pause()
+    assert not reads()
+    attic.resume()
+    lobby.resume()
+    assert not reads()
+    garden.resume()
+    assert reads()
+
+
+@pytest.mark.parametrize("end", ["left", "closed"])
+def test_a_channel_that_ends_while_it_pauses_lets_the_others_speak(talks: Talks, end: str) -> None:
+    attic = talks.peer.conns[1]
+    attic.pause()
+    assert not talks.socket.reading
+
+    if end == "left":
+        talks.peer.part(attic, "1")
+    else:
+        attic.close(4503, "kicked")
+    gevent.sleep(0)
+
+    assert talks.socket.reading
+
+
+def test_who_is_hushed_is_not_heard_whatever_its_channels_do(talks: Talks) -> None:
+    talks.peer.hush()
+
+    for conn in talks.conns.values():
+        conn.pause()
+        conn.resume()
+    talks.conns["attic"].close()
+    gevent.sleep(0)
+
+    assert not talks.socket.reading
+
+
+def test_channels_that_are_idle_together_ask_for_one_sign_of_life(talks: Talks) -> None:
+    talks.talk.clock.advance(300)
+    for conn in talks.conns.values():
+        conn.probe()
+    assert talks.socket.pings == 1
+    talks.socket.hear(client_frame(b"", PONG))
+    talks.talk.clock.advance(300)
+    talks.conns["garden"].probe()
+
+    assert talks.socket.pings == 2
+
+
+def test_the_heartbeat_asks_whether_a_channel_has_asked_or_not(talks: Talks) -> None:
+    talks.talk.clock.advance(300)
+    talks.conns["attic"].probe()
+    talks.peer.probe()
+
+    assert talks.socket.pings == 2
+
+
+def test_a_channel_that_is_closed_hears_of_it_once_and_the_others_do_not(talks: Talks) -> None:
+    for _ in range(2):
+        talks.conns["attic"].close(4503, "kicked")
+    talks.conns["attic"].write(b"\x81\x00")
+
+    assert talks.heard == {"lobby": [], "attic": [Closing(4503, "kicked")], "garden": []}
+    assert talks.socket.events[2:] == [{"type": "closed", "channel": "attic", "code": 4503, "reason": "kicked"}]
+    assert (talks.socket.closing, talks.talk.ended) == (None, [])
+
+
+def test_the_last_channel_that_is_closed_closes_the_socket(talks: Talks) -> None:
+    for channel in ("lobby", "garden", "attic"):
+        talks.conns[channel].close(4503, f"kicked from {channel}")
+
+    assert talks.socket.frames[-1].closing == Closing(4503, "kicked from attic")
+    assert talks.heard["attic"] == [Closing(4503, "kicked from attic")]
+    assert talks.peer.conns == ()
+
+
+def test_whatever_ends_the_socket_ends_all_its_channels_and_the_gate_hears_of_it_first(clock: TurnedClock) -> None:
+    talks = Talks(clock, "attic")
+    seen: list[int] = []
+    late = talks.peer.add(member("cellar"))
+    last = talks.peer.add(member("garden"))
+    last.start(talks.heard["lobby"].append, lambda _: seen.append(len(talks.talk.ended)))
+
+    talks.socket.hear(close_frame(1000, "bye"))
+    late.start(talks.heard["lobby"].append, talks.heard["lobby"].append)
+
+    assert talks.heard == {"lobby": [Closing(1000, "bye")] * 2, "attic": [Closing(1000, "bye")]}
+    assert seen == [1]
+
+
+def test_what_fails_to_be_joined_was_never_there(talks: Talks) -> None:
+    conn = talks.peer.add(member("cellar"))
+
+    talks.peer.drop(conn)
+    talks.ask(type="publish", channel="cellar", text="x")
+
+    assert talks.socket.events[-1]["code"] == "not_joined"
+    assert len(talks.peer.members) == 3
+
+
+@pytest.mark.parametrize("signal", [{"type": "typing"}, {"type": "read", "offset": 1}])
+def test_who_types_and_reads_may_still_speak_and_a_flood_of_it_is_refused_and_then_closed(
+    clock: TurnedClock, signal: dict[str, object]
+) -> None:
+    talk = Talk(clock, v1=True)
+    for _ in range(60):
+        talk.ask(**signal)
+    talk.ask(type="publish", text="hello")
+    assert len(talk.heard) == 61
+
+    talk.ask(**signal)
+    assert talk.socket.events == [error("rate_limited", "too many messages in too short a time", retry=True, to='"lobby"')]
+    for _ in range(ABUSE):
+        talk.ask(**signal)
+    assert talk.socket.closing == FLOOD
+
+
+@pytest.mark.parametrize("request_", [{"type": "join", "token": "t"}, {"type": "leave"}, {"type": "history"}])
+def test_whatever_else_is_asked_counts_as_a_message(clock: TurnedClock, request_: dict[str, object]) -> None:
+    talk = Talk(clock, v1=True)
+    for _ in range(3):
+        talk.ask(type="publish", text="x")
+
+    talk.ask(id="1", **request_)
+
+    assert (talk.moves, len(talk.heard)) == ([], 3)
+    assert [(event["code"], event["id"]) for event in talk.socket.events] == [("rate_limited", "1")]
+
+
+def test_nothing_of_many_channels_yields(talks: Talks) -> None:
+    with never_yields():
+        talks.ask(type="join", token="t")
+        talks.ask(type="leave", channel="attic")
+        talks.conns["garden"].probe()
+        talks.conns["garden"].pause()
+        talks.conns["garden"].resume()
+        talks.peer.part(talks.peer.conns[1], "1")
+        talks.conns["garden"].close()
+        talks.peer.hush()
+        talks.peer.close()
+
+
+def test_an_idle_peer_of_one_channel_costs_no_more_than_it_has_to(v1: Talk) -> None:
+    assert isinstance(v1.peer, V1Peer)
+
+    sizes = [sys.getsizeof(part) for part in (v1.peer, v1.conn, v1.peer.conns)]
+
+    assert sum(sizes) <= 272, sizes
+    assert not any(hasattr(part, "__dict__") for part in (v1.peer, v1.conn))

@@ -16,10 +16,8 @@ from tests.web.fakes import BINARY, PONG, SocketFake, client_frame, close_frame
 from web.settings import Settings, load
 from web.websocket.base import LINGER
 from web.websocket.census import TooManyConnections
-from web.websocket.gate import BATCH, LATE, Gate
+from web.websocket.gate import BATCH, LATE, Gate, RightsOf
 from web.websocket.limits import CLOSE_TIMEOUT
-
-Rights = Callable[[str, str], frozenset[str]]
 
 
 class House:
@@ -29,8 +27,9 @@ class House:
         self.clock = clock
         config = {f"CHAT_{name}": value for name, value in settings.items()}
         self.settings: Settings = load(config, {}, "instance", controller=controller)
-        self.gate = Gate(self.settings, clock)
+        self.rights_of: RightsOf = lambda username, channel: EVERYBODY
         self.server = ChatServer(self.settings.conf, clock=clock)
+        self.gate = Gate(self.settings, self.server, lambda *who: self.rights_of(*who), clock)
         self.server.create_channel("lobby")
 
     def reserve(self, username: str, session: str | None = None, rights: frozenset[str] = EVERYBODY) -> Member:
@@ -52,6 +51,11 @@ class House:
         self.gate.enter(socket, member, ticket, v1=v1, resume=resume)
         wait_until(lambda: socket.reading or socket.closing is not None)
         return socket
+
+    def review(self, rights_of: RightsOf) -> None:
+        """The application has changed its mind, and is asked again."""
+        self.rights_of = rights_of
+        self.gate.review()
 
     @property
     def counted(self) -> tuple[int, int]:
@@ -216,7 +220,7 @@ def test_one_socket_may_say_three_seconds_worth_at_once_and_always_one_message(
         (lambda house, socket: house.server.get_channel("lobby").close(), CHANNEL_CLOSED),
         (lambda house, socket: house.server.get_channel("lobby").remove_user("ann"), KICKED),
         (lambda house, socket: house.gate.close_session("the login"), LOGGED_OUT),
-        (lambda house, socket: house.gate.review(lambda *who: frozenset()), NOT_ALLOWED),
+        (lambda house, socket: house.review(lambda *who: frozenset()), NOT_ALLOWED),
         (lambda house, socket: [house.clock.advance(1) for _ in range(40)], STALE),
     ],
     ids=["hangs up", "closes", "is cut off", "channel", "kicked", "logged out", "not allowed", "stale"],
@@ -353,7 +357,7 @@ def test_one_answer_that_fails_keeps_nobody_else_from_being_asked(house: House, 
             raise RuntimeError("no answer")
         return frozenset()
 
-    house.gate.review(rights)
+    house.review(rights)
 
     assert (ann.closing, bob.closing) == (None, NOT_ALLOWED)
     assert "authorize() failed" in caplog.text
@@ -408,12 +412,12 @@ def test_whoever_comes_back_need_not_wait_for_the_connections_that_were_lost(mak
 def test_a_review_gives_everybody_the_rights_of_now(house: House) -> None:
     socket = house.enter("ann")
 
-    house.gate.review(lambda username, channel: frozenset({"join"}))
+    house.review(lambda username, channel: frozenset({"join"}))
     socket.say('{"type": "publish", "channel": "lobby", "text": "hi", "id": "1"}')
 
     [error] = heard(socket, "error")
     assert (error["code"], error["id"]) == ("forbidden", "1")
-    house.gate.review(lambda username, channel: EVERYBODY)
+    house.review(lambda username, channel: EVERYBODY)
     socket.say('{"type": "publish", "channel": "lobby", "text": "hi", "id": "2"}')
     assert heard(socket, "ack")[0]["id"] == "2"
 
@@ -427,7 +431,7 @@ def test_a_review_asks_once_for_each_user_and_channel(house: House) -> None:
         asked.append((username, channel))
         return EVERYBODY
 
-    house.gate.review(rights)
+    house.review(rights)
 
     assert asked == [("ann", "lobby"), ("bob", "lobby")]
 
@@ -441,7 +445,7 @@ def test_who_leaves_during_a_review_is_no_trouble(house: House) -> None:
                 socket.hang_up()
         return frozenset()
 
-    house.gate.review(rights)
+    house.review(rights)
 
     assert house.counted == (0, 0)
 

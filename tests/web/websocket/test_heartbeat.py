@@ -10,9 +10,10 @@ from chat.closing import STALE
 from chat.testing import TurnedClock
 from tests.chat.steps import never_yields
 from tests.web.fakes import PONG, SocketFake, client_frame
-from web.websocket.conn import PlainConn, Rules
+from web.websocket.conn import PlainConn
 from web.websocket.heartbeat import LOOKS, TICK, Heartbeat
 from web.websocket.limits import SocketLimits
+from web.websocket.peer import Rules
 
 LIMITS = SocketLimits()
 INTERVAL, PATIENCE = LIMITS.ping_interval, LIMITS.ping_timeout

@@ -2,6 +2,9 @@
 
 The server knows each request by its random id: saying it again with the same id does it once.  So after a lost connection
 everything unanswered is simply said again, in its order, by the same code that says it first.
+
+In each channel one request is under way at a time: were there several, and the first refused for a moment, the others would
+overtake it.
 """
 
 from bisect import insort
@@ -31,15 +34,19 @@ TOO_FAST: Final = "rate_limited"
 Asked = Publish | Edit | Delete | History
 
 
+_Lane = tuple[str, bool]  # in which requests follow one another: what changes a channel; and beside it, what does not
+
+
 class _Entry:
     """One request.  `said`: when it was said first; None while it was not."""
 
-    __slots__ = ("channel", "data", "is_harmless", "not_before", "number", "receipt", "said", "tries")
+    __slots__ = ("channel", "data", "is_harmless", "lane", "not_before", "number", "receipt", "said", "tries")
 
     def __init__(self, request: Asked, receipt: Receipt[Any], number: int) -> None:
         self.channel = request.channel
         self.data = msgspec.json.encode(request)
         self.is_harmless = isinstance(request, History)
+        self.lane: _Lane = request.channel, self.is_harmless
         self.receipt = receipt
         self.number = number
         self.said: float | None = None
@@ -76,6 +83,7 @@ class Outbox:
         self._unmarked: set[str] = set()  # whose mark is to be said
         self._numbers = count()
         self._ready: set[str] = set()  # channels
+        self._under_way: dict[_Lane, _Entry] = {}
         self._send: Callable[[bytes], None] | None = None
         self._is_jammed: Callable[[], bool] = bool
         self._timer: Timer | None = None
@@ -125,6 +133,8 @@ class Outbox:
     def unready(self, channel: str) -> None:
         """Nothing can be said in `channel`, and what was said there may be lost."""
         self._ready.discard(channel)
+        for entry in self._of(channel):
+            self._under_way.pop(entry.lane, None)
         self._unsaid = sorted({*self._unsaid, *self._of(channel)}, key=_number)
 
     def lost(self) -> None:
@@ -132,6 +142,7 @@ class Outbox:
         self._send = None
         self._cancel()
         self._ready.clear()
+        self._under_way.clear()
         self._unsaid = list(self._entries.values())
         self._unmarked = set(self._marks)
 
@@ -142,6 +153,7 @@ class Outbox:
         entry = self._entries.get(id)
         if entry is not None:
             self._drop(entry).settle(answer)
+            self.pump()
         return entry is not None
 
     def refuse(self, refusal: Refusal) -> bool:
@@ -152,13 +164,14 @@ class Outbox:
         now = self._clock.monotonic()
         if not refusal.retry or entry.is_forgotten(now):
             self._drop(entry).fail(Refused(refusal.code, refusal.message, retry=refusal.retry))
-            self.pump()  # what waited for it
+            self.pump()
             return True
         if refusal.code == TOO_FAST:
             self._pace.slow_down()
         else:
             entry.not_before = now + backoff(entry.tries, self._chance)
             entry.tries += 1
+        self._under_way.pop(entry.lane, None)
         insort(self._unsaid, entry, key=_number)
         self.pump()
         return True
@@ -185,40 +198,43 @@ class Outbox:
         if self._send is None:
             return
         now = self._clock.monotonic()
-        delays: dict[str, float] = {}  # of channels in which something has to wait, and so all behind it
+        delays: dict[_Lane, float] = dict.fromkeys(self._under_way, inf)  # until the next one; endless ones end by `pump`
         rest: list[_Entry] = []
         for entry in self._unsaid:
-            if entry.channel in self._ready and entry.channel not in delays:
-                delay = self._delay(entry.not_before, now)
-                if delay <= 0:
+            if entry.channel in self._ready and entry.lane not in delays:
+                delays[entry.lane] = self._delay(entry.not_before, now)
+                if delays[entry.lane] <= 0:
+                    delays[entry.lane] = inf
                     self._say(entry, now)
                     continue
-                delays[entry.channel] = delay
             rest.append(entry)
         self._unsaid = rest
-        for channel in self._unmarked & self._ready - delays.keys():
-            delay = self._delay(self._marks[channel].not_before, now)
-            if delay > 0:
-                delays[channel] = delay
-            else:
-                self._mark(channel, now)
-        if delays and (soonest := min(delays.values())) < inf:
+        soonest = min(
+            [*delays.values(), *(self._mark(channel, now) for channel in self._unmarked & self._ready)], default=inf
+        )
+        if soonest < inf:
             self._timer = self._clock.later(max(soonest, MOMENT), self.pump)
 
     def _delay(self, not_before: float, now: float) -> float:
-        """Seconds until something may be said; endless ones end by `pump`."""
+        """Seconds until something may be said."""
         return inf if self._is_jammed() else max(not_before - now, self._pace.delay())
 
     def _say(self, entry: _Entry, now: float) -> None:
         if entry.said is None:
             entry.said = now
+        self._under_way[entry.lane] = entry
         self._transmit(entry.data)
 
-    def _mark(self, channel: str, now: float) -> None:
+    def _mark(self, channel: str, now: float) -> float:
+        """Say how far it was read, or return in how many seconds that may be."""
         mark = self._marks[channel]
+        delay = self._delay(mark.not_before, now)
+        if delay > 0:
+            return delay
         mark.not_before = now + MARK_EVERY
         self._unmarked.discard(channel)
         self._transmit(msgspec.json.encode(mark.request))
+        return inf
 
     def _transmit(self, data: bytes) -> None:
         assert self._send is not None
@@ -232,6 +248,8 @@ class Outbox:
         del self._entries[entry.receipt.id]
         if entry in self._unsaid:
             self._unsaid.remove(entry)
+        elif self._under_way.get(entry.lane) is entry:
+            del self._under_way[entry.lane]
         return entry.receipt
 
     def _cancel(self) -> None:

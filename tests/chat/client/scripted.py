@@ -94,6 +94,12 @@ class Peer:
         assert type in (None, found["type"]), found
         return found
 
+    def acks(self, offset: int | None) -> dict:
+        """Hear a request, and say that it is done."""
+        asked = self.hears()
+        self.says("ack", asked["channel"], id=asked["id"], offset=offset)
+        return asked
+
     def hears_nothing(self) -> bool:
         """Whether nothing more has come, once all greenlets had their turn."""
         gevent.idle()

@@ -89,6 +89,25 @@ def test_a_bot_goes_on_where_it_stopped(come: Come) -> None:
     assert messages(come("bot").join("lobby", position=position), 1) == ["ann: two"]
 
 
+def test_several_channels_share_a_socket_and_each_is_resumed(come: Come, site: Site) -> None:
+    names = ["lobby", "annexe", "attic"]
+    for name in names[1:]:
+        site.server.create_channel(name)
+    client, bob = come("ann", chance=lambda: 0.0), come("bob")
+    here, there = ([someone.join(name) for name in names] for someone in (client, bob))
+    assert len(site.chat.gate) == 2  # sockets
+    assert client._session
+    client._session._socket.abort()
+    for channel in [*there, *here]:
+        channel.publish(f"to {channel.name}").wait(5)
+
+    for channel in here:
+        assert messages(channel, 2) == [f"bob: to {channel.name}", f"ann: to {channel.name}"]
+    here[0].leave()
+    here[1].publish("still here").wait(5)
+    assert messages(here[1], 1) == ["ann: still here"]
+
+
 def test_who_is_sent_away_does_not_come_back(come: Come, site: Site) -> None:
     client = come("ann")
     ann = client.join("lobby")

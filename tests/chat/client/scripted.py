@@ -45,6 +45,7 @@ class Peer:
 
     def __init__(self, sock: GeventSocket) -> None:
         self._sock = sock
+        sock.setsockopt(gevent_socket.IPPROTO_TCP, gevent_socket.TCP_NODELAY, 1)
         self._protocol = ServerProtocol(subprotocols=[Subprotocol("chat.v1")])
         self._heard: list[object] = []
         self.closing: tuple[int, str] | None = None
@@ -132,9 +133,9 @@ class Peer:
     def flush(self) -> None:
         self._sock.sendall(b"".join(self._protocol.data_to_send()))
 
-    def send_half(self, type: str, **fields: object) -> None:
+    def send_half(self, type: str, channel: str = "lobby", **fields: object) -> None:
         """The first half of a frame."""
-        self._protocol.send_text(json.dumps(frame(type, "lobby", **fields)).encode())
+        self._protocol.send_text(json.dumps(frame(type, channel, **fields)).encode())
         data = b"".join(self._protocol.data_to_send())
         self._sock.sendall(data[: len(data) // 2])
 

@@ -1,49 +1,48 @@
 """What every `Broker` must do.  A new backend adds a parameter to `broker`."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
-from chat.archive.memory import MemoryArchive
+from chat.archive import Archive, MemoryArchive
+from chat.archive.sql import SqlArchive
 from chat.broker import Broker, MemoryBroker
-from chat.errors import BrokerUnavailable
-from chat.event import Joined, Left, Message, Presence, Published, User, Whisper
+from chat.errors import ChannelClosed
+from chat.event import Deleted, Edited, IsTyping, Joined, Left, Message, Past, Presence, User, Whisper
 from chat.registry import ChannelRecord
+from tests.chat.contracts.hearing import DATE, LOBBY, Heard, say
 from tests.chat.steps import never_yields
 
-DATE = datetime(2026, 1, 2, 15, 4, 5, tzinfo=UTC)
-LOBBY = ChannelRecord("lobby", "e1", "l1")
-KEPT = 5  # how many events the brokers below keep
-NEVER_YIELDS = ["memory"]
+KEPT = 5  # how many events the brokers below keep at hand
+AGE = 600.0  # seconds for which they do
+FORGETFUL = pytest.mark.parametrize("backend", ["memory"], indirect=True)
+LASTING = pytest.mark.parametrize("backend", ["archived", "sqlite"], indirect=True)
 
 
-class Heard:
-    """Records what a subscriber is told, batch by batch."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[Published]] = []
-
-    def __call__(self, events: Sequence[Published]) -> None:
-        self.batches.append(list(events))
-
-    @property
-    def events(self) -> list[Published]:
-        return [event for batch in self.batches for event in batch]
-
-    @property
-    def texts(self) -> list[str]:
-        return [event.text for event in self.events]
-
-
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "archived", "sqlite"])
 def backend(request) -> str:
     return request.param
 
 
 @pytest.fixture
-def broker(backend) -> Broker:
-    return {"memory": lambda: MemoryBroker(recent=KEPT)}[backend]()
+def database_url(tmp_path) -> str:
+    return f"sqlite:///{tmp_path}/chat.db"
+
+
+@pytest.fixture
+def archive(backend, clock, request) -> Iterator[Archive | None]:
+    if backend == "memory":
+        yield None
+        return
+    archive = MemoryArchive(clock) if backend == "archived" else SqlArchive(request.getfixturevalue("database"), clock)
+    yield archive
+    archive.close()
+
+
+@pytest.fixture
+def broker(archive, clock) -> Broker:
+    return MemoryBroker(archive, recent=KEPT, age=AGE, clock=clock)
 
 
 @pytest.fixture
@@ -51,10 +50,6 @@ def heard(broker) -> Heard:
     heard = Heard()
     broker.open(LOBBY, heard)
     return heard
-
-
-def say(*texts: str) -> list[Message]:
-    return [Message("ada", text, DATE) for text in texts]
 
 
 def test_a_publisher_hears_its_own_message(broker, heard):
@@ -75,7 +70,7 @@ def test_a_batch_is_heard_as_one(broker, heard):
     assert [len(batch) for batch in heard.batches] == [3]
 
 
-def test_only_messages_take_an_offset(broker, heard):
+def test_only_what_is_logged_takes_an_offset(broker, heard):
     events = [
         Joined(User("ada", "Ada"), DATE),
         *say("one"),
@@ -83,11 +78,14 @@ def test_only_messages_take_an_offset(broker, heard):
         *say("two"),
         Left("ada", DATE),
         Presence((User("ada"),), (), 1, DATE),
+        Edited(1, "ada", "1", DATE),
+        IsTyping(User("ada")),
+        Deleted(2, "ada", DATE),
     ]
 
-    assert list(broker.publish(LOBBY.key, events)) == [0, 1, 0, 2, 0, 0]
+    assert list(broker.publish(LOBBY.key, events)) == [0, 1, 0, 2, 0, 0, 3, 0, 4]
     assert heard.events == events
-    assert broker.last(LOBBY.key) == 2
+    assert broker.last(LOBBY.key) == 4
 
 
 def test_what_is_not_logged_leaves_no_hole(broker, heard):
@@ -162,9 +160,7 @@ def test_the_same_id_of_somebody_else_is_another_one(broker, heard):
     assert heard.texts == ["one", "two"]
 
 
-def test_after_5_minutes_an_id_is_forgotten(clock):
-    broker, heard = MemoryBroker(clock=clock), Heard()
-    broker.open(LOBBY, heard)
+def test_after_5_minutes_an_id_is_forgotten(broker, heard, clock):
     for wait in (0.0, 299.0, 1.0, 300.0):
         clock.advance(wait)
         broker.publish(LOBBY.key, [Message("ada", "one", DATE, id="k1")])
@@ -201,6 +197,7 @@ def test_a_gap_over_the_limit_is_not_filled_at_all(broker, heard):
     assert broker.read(LOBBY.key, 0, 2) is None
 
 
+@FORGETFUL
 def test_the_recent_log_is_bounded(broker, heard):
     for number in range(10 * KEPT):
         broker.publish(LOBBY.key, say(str(number)))
@@ -242,86 +239,219 @@ def test_a_channel_that_was_closed_can_be_opened_where_it_stood(broker, heard):
     assert list(broker.publish(LOBBY.key, say("three"))) == [3]
 
 
-@pytest.mark.parametrize("backend", NEVER_YIELDS, indirect=True)
+@FORGETFUL
 def test_without_an_archive_it_never_yields(broker):
     with never_yields():
         broker.open(LOBBY, Heard())
         broker.publish(LOBBY.key, say("one"))
         broker.read(LOBBY.key, 0, 10)
-        broker.last(LOBBY.key)
+        broker.find(LOBBY.key, 1)
+        broker.history(LOBBY.key, limit=1)
         broker.close(LOBBY.key)
 
 
-# The memory broker with an archive: write-ahead
+def test_what_is_at_hand_is_had_without_yielding(broker, heard):
+    broker.publish(LOBBY.key, say("one"))
+    with never_yields():
+        assert broker.last(LOBBY.key) == 1
+        assert broker.recent(LOBBY.key, 0, 10) == heard.events
 
 
-class Refusing(MemoryArchive):
-    """Appends nothing while `refuses`."""
-
-    refuses = True
-
-    def append(self, log: str, events: Sequence[Message]) -> None:
-        if self.refuses:
-            raise BrokerUnavailable
-        super().append(log, events)
+@FORGETFUL
+def test_without_an_archive_publishing_waits_for_nothing(broker):
+    assert broker.waits is False
 
 
-class Witness(MemoryArchive):
-    """Notes how much had been heard at each append."""
-
-    def __init__(self, heard: Heard) -> None:
-        super().__init__()
-        self.heard_before: list[int] = []
-        self._heard = heard
-
-    def append(self, log: str, events: Sequence[Message]) -> None:
-        self.heard_before.append(len(self._heard.events))
-        super().append(log, events)
+@LASTING
+def test_with_an_archive_publishing_may_wait(broker):
+    assert broker.waits is True
 
 
-def test_it_is_logged_before_anybody_hears_it():
-    heard = Heard()
-    archive = Witness(heard)
-    broker = MemoryBroker(archive)
-    broker.open(LOBBY, heard)
-    broker.publish(LOBBY.key, say("one", "two"))
-    broker.publish(LOBBY.key, say("three"))
-
-    assert archive.heard_before == [0, 2]
-    assert archive.read("l1", 0, 10) == heard.events
+# Edits and deletes
 
 
-def test_what_is_not_logged_does_not_go_to_the_archive():
-    heard = Heard()
-    archive = Witness(heard)
-    broker = MemoryBroker(archive)
-    broker.open(LOBBY, heard)
-    broker.publish(LOBBY.key, [Joined(User("ada", "Ada"), DATE)])
-
-    assert archive.heard_before == []
-    assert len(heard.events) == 1
+def edit(target: int, text: str, id: str = "") -> Edited:
+    return Edited(target, "ada", text, DATE + timedelta(seconds=1), id)
 
 
-def test_what_the_archive_refuses_is_not_heard_and_takes_no_offset():
-    heard = Heard()
-    archive = Refusing()
-    broker = MemoryBroker(archive)
-    broker.open(LOBBY, heard)
-
-    with pytest.raises(BrokerUnavailable):
-        broker.publish(LOBBY.key, [*say("lost"), Joined(User("ada", "Ada"), DATE)])
-    assert heard.events == []
-    assert broker.last(LOBBY.key) == 0
-
-    archive.refuses = False
-    assert list(broker.publish(LOBBY.key, say("kept"))) == [1]
-    assert [event.text for event in archive.read("l1", 0, 10)] == ["kept"]
+def delete(target: int, id: str = "") -> Deleted:
+    return Deleted(target, "ada", DATE + timedelta(seconds=2), id)
 
 
-def test_what_is_no_longer_recent_is_read_from_the_archive():
-    broker = MemoryBroker(MemoryArchive(), recent=2)
-    broker.open(LOBBY, Heard())
-    broker.publish(LOBBY.key, say(*map(str, range(10))))
+def past(offset: int, text: str, *, edited: bool = False, deleted: bool = False) -> Past:
+    return Past(
+        offset,
+        "ada",
+        text,
+        DATE,
+        edited=DATE + timedelta(seconds=1) if edited else None,
+        deleted=DATE + timedelta(seconds=2) if deleted else None,
+    )
 
-    assert [event.offset for event in broker.read(LOBBY.key, 3, 100)] == [4, 5, 6, 7, 8, 9, 10]
-    assert broker.read(LOBBY.key, 3, 6) is None
+
+@pytest.mark.parametrize("event", [edit(1, "ONE", "k1"), delete(1, "k1"), Message("ada", "two", DATE, "k1")])
+def test_whatever_has_an_id_is_known_again_by_it(broker, heard, event):
+    first = list(broker.publish(LOBBY.key, [*say("one"), event]))
+
+    assert first == [1, 2]
+    assert list(broker.publish(LOBBY.key, [event])) == [2]
+    assert len(heard.events) == 2
+
+
+def test_a_whisper_that_is_said_again_is_heard_once(broker, heard):
+    whispers = [Whisper("ada", "bob", "psst", DATE, "k1") for _ in range(3)]
+
+    assert list(broker.publish(LOBBY.key, whispers[:2])) == [0, 0]
+    assert list(broker.publish(LOBBY.key, [*say("aloud"), whispers[2]])) == [1, 0]
+    assert heard.texts == ["psst", "aloud"]
+
+
+def test_after_5_minutes_a_whisper_is_another_one(broker, heard, clock):
+    for wait in (0.0, 299.0, 1.0):
+        clock.advance(wait)
+        broker.publish(LOBBY.key, [Whisper("ada", "bob", "psst", DATE, "k1")])
+
+    assert len(heard.events) == 2
+
+
+def test_a_whisper_to_somebody_else_or_by_somebody_else_or_without_an_id_is_another_one(broker, heard):
+    whispers = [Whisper(*names, "psst", DATE, "k1") for names in (("ada", "bob"), ("ada", "cyd"), ("cyd", "bob"))]
+    broker.publish(LOBBY.key, [*whispers, *(Whisper("ada", "bob", "psst", DATE) for _ in range(2))])
+
+    assert len(heard.events) == 5
+
+
+def test_a_message_is_not_taken_for_a_whisper_of_the_same_id(broker, heard):
+    broker.publish(LOBBY.key, [Whisper("ada", "bob", "psst", DATE, "k1")])
+
+    assert list(broker.publish(LOBBY.key, [Message("ada", "aloud", DATE, "k1")])) == [1]
+
+
+def test_what_was_said_lately_is_found_by_its_id(broker, heard, clock):
+    broker.publish(LOBBY.key, [*say("one"), Message("ada", "two", DATE, "k1"), Whisper("ada", "bob", "psst", DATE, "k2")])
+
+    told = [broker.said(LOBBY.key, *who) for who in (("ada", "k1"), ("bob", "k1"), ("ada", "k2"), ("ada", "k3"))]
+
+    assert told == [2, 0, 0, 0]
+    clock.advance(300.0)
+    assert broker.said(LOBBY.key, "ada", "k1") == 0
+
+
+def test_a_message_is_found_as_it_now_is(broker, heard):
+    broker.publish(LOBBY.key, [*say("one", "two", "three"), edit(2, "TWO"), delete(3)])
+
+    assert broker.find(LOBBY.key, 1) == past(1, "one")
+    assert broker.find(LOBBY.key, 2) == past(2, "TWO", edited=True)
+    assert broker.find(LOBBY.key, 3) == past(3, "", deleted=True)
+
+
+def test_where_there_is_no_message_none_is_found(broker, heard):
+    broker.publish(LOBBY.key, [*say("one"), edit(1, "ONE")])
+
+    assert [broker.find(LOBBY.key, offset) for offset in (0, 2, 3, 1 << 40)] == [None] * 4
+
+
+def test_an_edit_comes_too_late_for_what_was_deleted(broker, heard):
+    broker.publish(LOBBY.key, [*say("one"), delete(1), edit(1, "ONE")])
+
+    assert broker.find(LOBBY.key, 1) == past(1, "", deleted=True)
+
+
+def test_what_was_deleted_is_read_without_its_text(broker, heard):
+    broker.publish(LOBBY.key, [*say("one"), edit(1, "ONE"), *say("two")])
+    broker.publish(LOBBY.key, [delete(1)])
+
+    assert [getattr(event, "text", None) for event in broker.read(LOBBY.key, 0, 10)] == ["", "", "two", None]
+
+
+def test_what_was_heard_keeps_its_text_when_it_is_deleted(broker, heard):
+    broker.publish(LOBBY.key, say("one"))
+    broker.publish(LOBBY.key, [delete(1)])
+
+    assert heard.events[0].text == "one"
+
+
+def test_history_tells_messages_as_they_now_are_in_order(broker, heard):
+    broker.publish(LOBBY.key, [*say("one", "two"), edit(1, "ONE"), delete(2), *say("three")])
+
+    assert broker.history(LOBBY.key, limit=10) == (
+        [past(1, "ONE", edited=True), past(2, "", deleted=True), past(5, "three")],
+        False,
+    )
+
+
+def offsets(found: tuple[list[Past], bool]) -> tuple[list[int], bool]:
+    return [one.offset for one in found[0]], found[1]
+
+
+def test_history_comes_in_pages_to_both_sides(broker, heard):
+    for number in range(1, 13):  # the recent log has 8 to 12
+        broker.publish(LOBBY.key, say(str(number)))
+    if not broker.waits:
+        assert offsets(broker.history(LOBBY.key, after=0, limit=20)) == ([8, 9, 10, 11, 12], False)
+        return
+
+    pages = {
+        (None, None, 3): ([10, 11, 12], True),
+        (10, None, 2): ([8, 9], True),
+        (10, None, 3): ([7, 8, 9], True),
+        (4, None, 3): ([1, 2, 3], False),
+        (4, None, 2): ([2, 3], True),
+        (1, None, 2): ([], False),
+        (99, None, 1): ([12], True),
+        (None, 0, 3): ([1, 2, 3], True),
+        (None, 6, 2): ([7, 8], True),
+        (None, 7, 2): ([8, 9], True),
+        (None, 10, 2): ([11, 12], False),
+        (None, 12, 2): ([], False),
+        (None, 99, 2): ([], False),
+    }
+    for (before, after, limit), page in pages.items():
+        assert offsets(broker.history(LOBBY.key, before=before, after=after, limit=limit)) == page
+
+
+@FORGETFUL
+def test_what_is_too_old_is_not_at_hand_any_more(broker, heard, clock):
+    broker.publish(LOBBY.key, say("one"))
+    clock.advance(AGE - 1)
+    broker.publish(LOBBY.key, say("two"))
+    assert len(broker.recent(LOBBY.key, 0, 10)) == 2
+    clock.advance(1)
+
+    assert broker.recent(LOBBY.key, 0, 10) is None
+    assert [event.text for event in broker.recent(LOBBY.key, 1, 10)] == ["two"]
+    assert broker.find(LOBBY.key, 1) is None
+    assert broker.history(LOBBY.key, limit=10)[0] == [broker.find(LOBBY.key, 2)]
+
+
+@LASTING
+def test_what_is_no_longer_at_hand_is_read_all_the_same(broker, heard, clock):
+    broker.publish(LOBBY.key, [*say("one"), edit(1, "ONE"), *say("three")])
+    clock.advance(AGE)
+
+    assert broker.recent(LOBBY.key, 0, 10) is None
+    assert broker.recent(LOBBY.key, 3, 10) == []
+    assert broker.read(LOBBY.key, 0, 10) == heard.events
+    assert broker.find(LOBBY.key, 1) == past(1, "ONE", edited=True)
+    assert offsets(broker.history(LOBBY.key, limit=10)) == ([1, 3], False)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda broker: broker.publish(LOBBY.key, say("one")),
+        lambda broker: broker.said(LOBBY.key, "ada", "k1"),
+        lambda broker: broker.recent(LOBBY.key, 0, 10),
+        lambda broker: broker.read(LOBBY.key, 0, 10),
+        lambda broker: broker.find(LOBBY.key, 1),
+        lambda broker: broker.history(LOBBY.key, limit=10),
+        lambda broker: broker.last(LOBBY.key),
+    ],
+)
+def test_of_a_channel_that_is_not_open_nothing_can_be_had(broker, heard, ask):
+    broker.close(LOBBY.key)
+
+    with pytest.raises(ChannelClosed) as caught:
+        ask(broker)
+
+    assert caught.value.channel == "lobby"

@@ -1,0 +1,32 @@
+"""A subscriber of a broker, and things to say to it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from chat.event import Message, Published
+from chat.registry import ChannelRecord
+
+DATE = datetime(2026, 1, 2, 15, 4, 5, tzinfo=UTC)
+LOBBY = ChannelRecord("lobby", "e1", "l1")
+
+
+class Heard:
+    """Records what a subscriber is told, batch by batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Published]] = []
+
+    def __call__(self, events: Sequence[Published]) -> None:
+        self.batches.append(list(events))
+
+    @property
+    def events(self) -> list[Published]:
+        return [event for batch in self.batches for event in batch]
+
+    @property
+    def texts(self) -> list[str]:
+        return [event.text for event in self.events]
+
+
+def say(*texts: str) -> list[Message]:
+    return [Message("ada", text, DATE) for text in texts]

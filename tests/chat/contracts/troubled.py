@@ -1,0 +1,58 @@
+"""An archive that fails in every way in which one can."""
+
+from collections.abc import Sequence
+from copy import copy
+
+from gevent.event import Event as Flag
+
+from chat.archive import MemoryArchive
+from chat.clock import Clock
+from chat.errors import BrokerUnavailable, NotStorable
+from chat.event import Deleted, Logged, Past
+
+
+class Troubled(MemoryArchive):
+    """Fails in the ways that `faults` names, an append each; refuses what says "bad"."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.faults: list[str] = []
+        self.appends: list[list[str]] = []
+        self.go = Flag()  # for what is slow
+        self.go.set()
+        self.reads = 0
+        self._late: tuple[str, list[Logged]] | None = None
+
+    def append(self, log: str, events: Sequence[Logged]) -> None:
+        self.appends.append([event.text for event in events if not isinstance(event, Deleted)])
+        self.go.wait()
+        self.come_late()
+        fault = self.faults.pop(0) if self.faults else "none"
+        if fault == "unavailable":
+            raise BrokerUnavailable
+        if "bad" in self.appends[-1]:
+            raise NotStorable
+        if fault == "late":  # another thread is still at it
+            self._late = log, [copy(event) for event in events]
+        else:
+            super().append(log, events)
+        if fault in ("kept", "late"):
+            raise BrokerUnavailable
+
+    def come_late(self) -> None:
+        """What was thought to have failed comes to its end."""
+        if self._late is not None:
+            late, self._late = self._late, None
+            super().append(*late)
+
+    def read(self, log: str, after: int, limit: int) -> list[Logged]:
+        self.reads += 1
+        return super().read(log, after, limit)
+
+    def find(self, log: str, offset: int) -> Past | None:
+        self.reads += 1
+        return super().find(log, offset)
+
+    def history(self, log: str, *, before: int | None, after: int | None, limit: int) -> tuple[list[Past], bool]:
+        self.reads += 1
+        return super().history(log, before=before, after=after, limit=limit)

@@ -101,7 +101,6 @@ class Model:
         elif what == "publish slowly":
             self.publish_slowly(sayings)
         elif what == "reopen":
-            self.archive.come_late()  # the process that writes is gone, and so is what it wrote
             self.reopen()
         else:
             self.archive.come_late()

@@ -1,6 +1,7 @@
 """An archive that fails in every way in which one can."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import copy
 
 from gevent.event import Event as Flag
@@ -40,10 +41,11 @@ class Troubled(MemoryArchive):
             raise BrokerUnavailable
 
     def come_late(self) -> None:
-        """What was thought to have failed comes to its end."""
+        """What was thought to have failed comes to its end, unless its place is taken by now."""
         if self._late is not None:
             late, self._late = self._late, None
-            super().append(*late)
+            with suppress(BrokerUnavailable):
+                super().append(*late)
 
     def read(self, log: str, after: int, limit: int) -> list[Logged]:
         self.reads += 1

@@ -11,19 +11,23 @@ from typing import Final, NamedTuple
 from gevent.event import AsyncResult
 from gevent.event import Event as Flag
 
+from chat.archive import Archive
 from chat.broker import Broker
 from chat.clock import Clock
 from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED, Closing
 from chat.config import ServerConf
 from chat.conn import Conn, as_direct
-from chat.errors import BadRequest, ChannelBusy, ChannelClosed, ChatError, Forbidden, IdleChannel, ServerClosed, UserNotHere
-from chat.event import Message, Past, Whisper
-from chat.loop import ChannelLoop, Join, Leave, Said, Stop, Sync
+from chat.errors import ChannelBusy, ChannelClosed, IdleChannel, ServerClosed, UserNotHere
+from chat.event import Deleted, Edited, Message, Past, Whisper
+from chat.loop import ChannelLoop, Join, Leave, Stop, Sync
 from chat.member import EVERYBODY, Member, State, Step
 from chat.names import check_text, check_username
+from chat.outgoing import Said
 from chat.presence import Presence
+from chat.reader import Missed
+from chat.reception import Reception
 from chat.registry import ChannelRecord
-from chat.requests import PAGE, Publish, Request, id_of
+from chat.requests import PAGE, Request
 from chat.tokens import Grant
 
 PATIENCE: Final = 5.0  # seconds that a caller waits for space, or for the channel's end
@@ -57,6 +61,7 @@ class ChatChannel:
         *,
         conf: ServerConf,
         broker: Broker,
+        archive: Archive | None,
         presence: Presence,
         clock: Clock,
         log: Logger,
@@ -78,6 +83,7 @@ class ChatChannel:
             log=log,
             on_end=lambda _: keeper.on_end(self),
         )
+        self._reception = Reception(self._loop, record, conf=conf, archive=archive, clock=clock)
 
     # What applications call
 
@@ -122,6 +128,19 @@ class ChatChannel:
         """Say `msg` to one user, as the system.  Raises also: InvalidUser; UserNotHere."""
         self._whisper(Whisper("", check_username(to), self._text(msg), self._clock.now()))
 
+    def edit_message(self, target: int, text: str, sender: str = "") -> None:
+        """Give the message at offset `target` another text, as `sender`, "" for the system; nobody's permission is asked.
+
+        Return once it is in the log, in a hook at once, and then what goes wrong is logged.
+        Raises also: InvalidUser, NoSuchMessage, MessageDeleted, NotStorable, HookFailed; BrokerUnavailable: it may be said
+        again.
+        """
+        self._change(Edited(target, _sender(sender), self._text(text), self._clock.now()))
+
+    def delete_message(self, target: int, sender: str = "") -> None:
+        """Take the message at offset `target` back, as `sender`.  The same as `edit_message` in all else."""
+        self._change(Deleted(target, _sender(sender), self._clock.now()))
+
     def history(self, before: int | None = None, after: int | None = None, limit: int = PAGE) -> tuple[list[Past], bool]:
         """The last `limit` messages before offset `before`, or the first after `after`; with neither, the last.  Blocks.
 
@@ -130,6 +149,11 @@ class ChatChannel:
         """
         self._check_open()
         return self._broker.history(self._record.key, before=before, after=after, limit=limit)
+
+    def mark_read(self, username: str, offset: int) -> None:
+        """Note that a user has read everything up to `offset`.  Raises: InvalidUser, ChannelClosed, IdleChannel."""
+        self._check_open()
+        self._reception.mark(check_username(username), offset)
 
     def get_users(self) -> list[str]:
         """Who is here, sorted."""
@@ -190,6 +214,11 @@ class ChatChannel:
         """The last offset of the log while a hook holds the channel up, so that it grows no further; otherwise None."""
         return self._loop.held_at
 
+    @property
+    def may_grow(self) -> bool:
+        """Whether its log may be growing still, because what was under way was given up."""
+        return self._loop.out.may_grow
+
     def wait_ended(self) -> None:
         """Return when its end is done, or after 5 seconds; in a hook at once.  Blocks."""
         self._wait_outside_hooks(self._loop.done)
@@ -230,6 +259,10 @@ class ChatChannel:
         nothing.set()
         return nothing
 
+    def give_up(self) -> None:
+        """Refuse what is not in the log by now, and whatever is still said.  Never yields; idempotent."""
+        self._loop.out.give_up()
+
     def flush(self) -> None:
         """Return when all that was said is published and written.  Blocks."""
         if self._loop.done.is_set():
@@ -237,19 +270,13 @@ class ChatChannel:
         reached = Flag()
         self._loop.inbox.force(Sync(reached))
         reached.wait()
-        self._loop.fanout.flush()
+        self._loop.flush()
 
     # What members call: `chat.member.Home`
 
     def receive(self, member: Member, request: Request) -> None:
-        """Queue what a member says, or refuse it.  Never yields: this runs in the hub."""
-        try:
-            event = self._event(member, request)
-        except ChatError as exc:
-            self._loop.out.answer(member, id_of(request) or "", exc)
-            return
-        self._loop.inbox.force(Said(event, member))
-        self._loop.floor.enter(member, full=self._loop.inbox.full)
+        """Have done what a member asks for, or refuse it.  Never yields: this runs in the hub."""
+        self._reception.receive(member, request)
 
     def enter(self, member: Member, *, wait: bool) -> None:
         """Queue a join."""
@@ -258,7 +285,9 @@ class ChatChannel:
             self._loop.forget(member)
             raise self._loop.ended_as(self.name)
         listed: AsyncResult[None] | None = AsyncResult() if wait and not self._loop.hooks.running else None
-        self._loop.inbox.force(Join(member, listed))
+        resume = member.resume
+        missed = Missed(resume) if resume is not None and resume.epoch == self._record.epoch else None
+        self._loop.inbox.force(Join(member, listed, missed))
         if listed is None:
             return
         try:
@@ -281,26 +310,23 @@ class ChatChannel:
     def _text(self, msg: str) -> str:
         return check_text(msg, self._conf.max_message)
 
-    def _event(self, member: Member, request: Request) -> Message | Whisper:
-        if not isinstance(request, Publish):
-            raise BadRequest("the type is unknown")
-        text, now, id = self._text(request.text), self._clock.now(), request.id or ""
-        if ("publish" if request.to is None else "whisper") not in member.rights:
-            raise Forbidden
-        if request.to is None:
-            return Message(member.username, text, now, id)
-        return Whisper(member.username, check_username(request.to), text, now, id)
-
     def _whisper(self, whisper: Whisper) -> None:
         self._check_open()
         if not self._presence.is_listed(self._record.key, whisper.to):
             raise UserNotHere(whisper.to, "is not in the channel")
         self._say(whisper)
 
-    def _say(self, event: Message | Whisper) -> None:
+    def _change(self, event: Edited | Deleted) -> None:
+        """Say it, and wait for what comes of it, where that may be waited for."""
+        done: AsyncResult[int] | None = AsyncResult() if self._loop.may_wait else None
+        self._say(event, done)
+        if done is not None:
+            done.get()
+
+    def _say(self, event: Message | Edited | Deleted | Whisper, done: "AsyncResult[int] | None" = None) -> None:
         self._check_open()
-        item = Said(event, None)
-        if self._loop.hooks.running and len(self._loop.inbox) < HOOK_ROOM * self._conf.inbox:
+        item = Said(event, done=done)
+        if self._loop.hooks.running and self._loop.inbox.load < HOOK_ROOM * self._conf.inbox:
             self._loop.inbox.force(item)
         elif self._loop.hooks.running or not self._loop.inbox.wait_for_space(PATIENCE):
             raise ChannelBusy(self.name)
@@ -315,3 +341,8 @@ class ChatChannel:
     def _wait_outside_hooks(self, flag: Flag) -> None:
         if self._loop.may_wait:
             flag.wait(PATIENCE)
+
+
+def _sender(name: str) -> str:
+    """Raises: InvalidUser."""
+    return check_username(name) if name else ""

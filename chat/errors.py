@@ -311,11 +311,11 @@ class DatabaseAhead(_UnfitDatabase):
 
 
 class BrokerUnavailable(ChatError):
-    """The log cannot be written now.  All or nothing of the batch may have been logged: say it again, with the same id."""
+    """The log cannot be written, or read, now.  What was said may be in it nevertheless: say it again, with the same id."""
 
     code = "broker_unavailable"
     retry = True
-    text = "the message could not be stored; try again"
+    text = "the log cannot be reached; try again"
 
 
 class NotStorable(ChatError):

@@ -7,18 +7,20 @@ messages they hold.  There is no timer: with one message in flight its latency i
 from collections.abc import Iterable, Sequence
 from logging import Logger
 from time import perf_counter
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, get_args
 
 import gevent
 from gevent.event import Event as Flag
 
 from chat.conn import Sink
-from chat.event import Ack, Event, Logged, Published, Refusal, Welcome, Whisper
+from chat.crowd import LARGE
+from chat.event import Ack, Event, IsTyping, Logged, Page, Published, Refusal, Welcome, Whisper
 from chat.format import Format
 from chat.member import Member, State, Step
 
 SLICE: Final = 0.005  # seconds of writing before other channels and sockets get a turn
 BACKLOG: Final = 256  # items that wait while a turn is written, before publishers wait
+LOGGED: Final = get_args(Logged)  # a tuple is asked in half of the time that a union takes
 LOOK: Final = 64  # writes between two looks at the clock: about 0.3 ms
 
 
@@ -35,7 +37,7 @@ class Note(NamedTuple):
     """Something for one member alone."""
 
     member: Member
-    event: Ack | Refusal
+    event: Ack | Refusal | Page
 
 
 Group: TypeAlias = dict[Member, Sink]  # members that get the same bytes
@@ -45,11 +47,12 @@ Item: TypeAlias = Published | Arrival | Note
 class Turn:
     """What one turn writes: the same to everybody, and something more to some."""
 
-    __slots__ = ("private", "public", "whispered")
+    __slots__ = ("private", "public", "typing", "whispered")
 
     def __init__(self) -> None:
         self.public: list[Event] = []
         self.private: dict[Member, list[Event]] = {}
+        self.typing: dict[str, IsTyping] = {}  # by username; everybody else is told
         self.whispered = False
 
 
@@ -61,7 +64,9 @@ class Fanout:
         self.offset = offset  # of the last event that was written
         self._items: list[Item] = []
         self._work = Flag()
-        self._idle = Flag()
+        self._written = 0  # items, so far
+        self._writing = 0  # items of this turn
+        self._wrote = Flag()
         self._room = Flag()
         self._groups: dict[Format, Group] = {}
         self._users: dict[str, tuple[Member, ...]] = {}
@@ -70,12 +75,17 @@ class Fanout:
     def heard(self, events: Sequence[Published]) -> None:
         """Take a batch from the broker.  Never yields."""
         self._items.extend(events)
-        self._wake()
+        self._work.set()
 
     def put(self, item: Arrival | Note) -> None:
         """Take what goes to one member, in its place among the batches.  Never yields."""
         self._items.append(item)
-        self._wake()
+        self._work.set()
+
+    @property
+    def is_large(self) -> bool:
+        """Whether so many users hear here that they are not told of every trifle."""
+        return len(self._users) > LARGE
 
     def wait_for_room(self) -> None:
         """Return when little enough waits to be written.  Blocks.
@@ -101,28 +111,29 @@ class Fanout:
 
     def flush(self) -> None:
         """Return when all that was put has been written.  Blocks."""
-        while self._items or not self._idle.is_set():
-            self._idle.wait()
+        goal = self._written + self._writing + len(self._items)
+        while self._written < goal:
+            self._wrote.clear()
+            self._wrote.wait()
 
     def stop(self) -> None:
         """End the greenlet.  Blocks."""
         self._greenlet.kill()
 
-    def _wake(self) -> None:
-        self._idle.clear()
-        self._work.set()
-
     def _run(self) -> None:
         while True:
             while self._items:
                 items, self._items = self._items, []
+                self._writing = len(items)
                 self._room.set()
                 try:
                     self._turns(items)
                 except Exception:
                     self._log.exception("a batch could not be written to everybody")
+                self._written += self._writing
+                self._writing = 0
+                self._wrote.set()
                 gevent.sleep(0)  # the sockets' turn; what they bring becomes the next batch
-            self._idle.set()
             self._work.clear()
             self._work.wait()
 
@@ -133,6 +144,8 @@ class Fanout:
                 self._whisper(turn, item)
             elif isinstance(item, Note):
                 turn.private.setdefault(item.member, []).append(item.event)
+            elif isinstance(item, IsTyping):
+                turn.typing[item.user.username] = item
             elif isinstance(item, Arrival):
                 self._write(turn)
                 turn = Turn()
@@ -142,7 +155,7 @@ class Fanout:
                     self._write(turn)
                     turn = Turn()
                 turn.public.append(item)
-                if isinstance(item, Logged):
+                if isinstance(item, LOGGED):
                     self.offset = item.offset
         self._write(turn)
 
@@ -167,12 +180,26 @@ class Fanout:
         """One write per member.  Yields only between slices; a member that ends meanwhile ignores what it gets."""
         slice_ends = perf_counter() + SLICE
         for form, group in list(self._groups.items()):
-            shared = form.encode(turn.public) if turn.public else b""
-            private = {group[member]: form.encode(events) for member, events in turn.private.items() if member in group}
-            sinks = tuple(group.values() if shared else private)
+            typing = list(turn.typing.values())  # ahead of what is said: one's own message ends it
+            shared = form.encode([*typing, *turn.public]) if typing or turn.public else b""
+            apart = self._apart(turn, form, group, shared)
+            sinks = tuple(group.values() if shared else apart)
             for start in range(0, len(sinks), LOOK):
                 for sink in sinks[start : start + LOOK]:
-                    sink.write(shared + private[sink] if sink in private else shared)
+                    sink.write(apart.get(sink, shared))
                 if perf_counter() > slice_ends:
                     gevent.sleep(0)
                     slice_ends = perf_counter() + SLICE
+
+    def _apart(self, turn: Turn, form: Format, group: Group, shared: bytes) -> dict[Sink, bytes]:
+        """What those get who do not get just what everybody does."""
+        begin: dict[Member, bytes] = {}
+        for username in turn.typing:
+            others = [item for item in turn.typing.values() if item.user.username != username]
+            for member in self._users.get(username, ()):
+                if member in group:
+                    begin[member] = form.encode([*others, *turn.public])
+        for member, events in turn.private.items():
+            if member in group:
+                begin[member] = begin.get(member, shared) + form.encode(events)
+        return {group[member]: data for member, data in begin.items()}

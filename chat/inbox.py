@@ -12,11 +12,12 @@ T = TypeVar("T")
 class Inbox(Generic[T]):
     """What waits for a channel's greenlet.  What does not fit waits with its sender, or is refused."""
 
-    __slots__ = ("_items", "_limit", "_space", "_work")
+    __slots__ = ("_held", "_items", "_limit", "_space", "_work")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._items: deque[T] = deque()
+        self._held = 0
         self._work = Flag()
         self._space = Flag()
 
@@ -25,7 +26,21 @@ class Inbox(Generic[T]):
 
     @property
     def full(self) -> bool:
-        return len(self._items) >= self._limit
+        return self.load >= self._limit
+
+    @property
+    def load(self) -> int:
+        """What waits, and what was taken and is held."""
+        return len(self._items) + self._held
+
+    def hold(self) -> None:
+        """Let one that was taken go on counting, because it takes up memory still.  Never yields."""
+        self._held += 1
+
+    def let_go(self, many: int) -> None:
+        """They are done, whatever has become of them.  Never yields."""
+        self._held -= many
+        self._space.set()
 
     def force(self, item: T) -> None:
         """Put past the bound: for what is bounded elsewhere, or must not be lost.  Never yields."""

@@ -5,7 +5,7 @@ the broker says comes back to `Fanout`, which has a greenlet of its own, so that
 here but nothing that is heard.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from logging import Logger
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
@@ -19,15 +19,17 @@ from chat.closing import CHANNEL_CLOSED, INTERNAL, Closing
 from chat.config import ServerConf
 from chat.crowd import LISTED
 from chat.errors import BrokerUnavailable, ChannelClosed, ChatError, IdleChannel, UserNotHere
-from chat.event import Logged, Message, User, Welcome, Whisper
+from chat.event import Edited, Joined, Left, Message, Published, User, Welcome, Whisper
+from chat.event import Presence as Folded
 from chat.fanout import Arrival, Fanout
 from chat.floor import Floor
 from chat.hooks import Hooks
 from chat.inbox import Inbox
 from chat.member import Member, State, Step
 from chat.notices import Notices
-from chat.outgoing import Outgoing
+from chat.outgoing import NOTICES, Outgoing, Said
 from chat.presence import Presence
+from chat.reader import Missed, Reader
 from chat.registry import ChannelRecord
 from chat.restricted import Speech
 
@@ -36,18 +38,12 @@ BATCH: Final = 256  # items in one turn at most, so that joins behind them wait 
 T = TypeVar("T")
 
 
-class Said(NamedTuple):
-    """Somebody, or the application, has said something."""
-
-    event: Message | Whisper
-    member: Member | None
-
-
 class Join(NamedTuple):
     """A member wants in; whoever waits for `listed` knows when it is."""
 
     member: Member
     listed: "AsyncResult[None] | None"
+    missed: Missed | None
 
 
 class Leave(NamedTuple):
@@ -57,7 +53,7 @@ class Leave(NamedTuple):
 
 
 class Sync(NamedTuple):
-    """Whoever waits for `reached` knows that all before it has been published."""
+    """Whoever waits for `reached` knows that all before it has been done, or is under way to the log."""
 
     reached: Flag
 
@@ -115,9 +111,16 @@ class ChannelLoop:
         self.floor = Floor(conf.inbox)
         self.fanout = Fanout(record.offset, log)
         self.hooks = Hooks(conf.controller, log)
-        self.out = Outgoing(self._key, broker, self.fanout, self.hooks, clock)
+        self.out = Outgoing(record, broker, self.fanout, clock, log, window=conf.edit_window, on_settled=self._settled)
+        self.reader = Reader(record, broker, self.fanout, self.out, log)
+        self._untold = 0  # notices that are gathered, or under way
         self._notices = Notices(
-            channel, self.hooks, clock, lambda: presence.count(self._key), lambda: self.inbox.force(_Fold())
+            channel,
+            self.hooks,
+            clock,
+            count=lambda: presence.count(self._key),
+            untold=lambda: self._untold,
+            fold=lambda: self.inbox.force(_Fold()),
         )
         try:
             broker.open(record, self.fanout.heard)
@@ -144,8 +147,13 @@ class ChannelLoop:
 
     @property
     def held_at(self) -> int | None:
-        """The last offset of the log while a hook runs, otherwise None: it may be growing."""
-        return self._broker.last(self._key) if self.hooks.running else None
+        """The last offset of the log while a hook runs and nothing is under way, otherwise None: it may be growing."""
+        return self._broker.last(self._key) if self.hooks.running and not self.out.may_grow else None
+
+    def flush(self) -> None:
+        """Return when what was gathered is published, or given up, and written.  Blocks."""
+        self.out.flush()
+        self.fanout.flush()
 
     def _run(self) -> None:
         while not self.done.is_set():
@@ -154,9 +162,11 @@ class ChannelLoop:
 
     def _turn(self) -> None:
         for item in self.inbox.take(BATCH):
-            if not self.done.is_set() or isinstance(item, Sync):  # Stop need not be the last of its batch
+            if self.done.is_set():  # Stop need not be the last of its batch
+                self._release(item)
+            else:
                 self._try(self._do, item)
-        self._try(Outgoing.publish, self.out)
+        self.out.publish()
         if self._idle_is_due and not self.done.is_set():
             self._try(ChannelLoop._do_idle, self)
         if self.done.is_set():
@@ -164,52 +174,91 @@ class ChannelLoop:
         try:
             self.fanout.wait_for_room()
         finally:  # also when a deadline strikes that a hook has left behind
-            if not self.inbox.full:
-                self.floor.resume()
+            self._resume()
         if self.inbox:
             gevent.sleep(0)
 
     def _do(self, item: Item) -> None:
         match item:
-            case Said(event, member):
-                self._do_say(event, member)
-            case Join(member, listed):
-                self._do_join(member, listed)
+            case Said():
+                self._do_say(item)
+            case Join():
+                self._do_join(item)
             case Leave(member):
                 self._do_leave(member)
             case Sync(reached):
-                self._try(Outgoing.publish, self.out)
+                self.out.publish()
                 reached.set()
             case Stop(closing):
                 self._do_stop(closing)
             case _Fold():
-                self.out.add(self._notices.folded())
+                self._notify(self._notices.folded())
             case _Idle():
                 self._idle_is_due = True  # once the batch is done, which may be activity
 
-    def _do_say(self, event: Message | Whisper, member: Member | None) -> None:
-        if member is not None:
-            self.floor.leave(member)
+    def _do_say(self, said: Said) -> None:
         self._active = self._clock.monotonic()
-        to = event.to if isinstance(event, Whisper) else ""
         try:
-            if to and not self._presence.is_listed(self._key, to):
-                raise UserNotHere(to, "is not here")
-            if self.hooks.encodes:
-                event.text = self.hooks.encode(self._channel, event.date, event.text, event.sender, to)
-                event.rendered = True
+            is_cancelled = not self._may_be_said(said.event)
         except ChatError as exc:
-            self.out.answer(member, event.id, exc)
-            return
-        if event.rendered and not event.text:  # the encoder cancelled it
-            self.out.answer(member, event.id)
+            self._answer(said, exc)
+        except BaseException:
+            self._answer(said, BrokerUnavailable())
+            raise
         else:
-            self.out.add(event, member, event.id)
+            if is_cancelled:
+                self._answer(said, 0)
+            else:
+                self._gather(said)
 
-    def _do_join(self, member: Member, listed: "AsyncResult[None] | None") -> None:
+    def _may_be_said(self, event: Published) -> bool:
+        """Let the encoder make the text; False when it cancels it.  Raises: UserNotHere, HookFailed."""
+        to = event.to if isinstance(event, Whisper) else ""
+        if to and not self._presence.is_listed(self._key, to):
+            raise UserNotHere(to, "is not here")
+        if not self.hooks.encodes or not isinstance(event, Message | Edited | Whisper):
+            return True
+        event.text = self.hooks.encode(self._channel, event.date, event.text, event.sender, to)
+        event.rendered = True
+        return event.text != ""
+
+    def _answer(self, said: Said, fate: int | ChatError) -> None:
+        """Of what the broker shall not hear of."""
+        if said.member is not None:
+            self.floor.leave(said.member)
+        self.out.answer(said, fate)
+
+    def _notify(self, notice: Joined | Left | Folded | None) -> None:
+        if notice is not None:
+            self._untold += 1
+            self._gather(Said(notice))
+
+    def _gather(self, said: Said) -> None:
+        self.inbox.hold()
+        self.out.add(said)
+
+    def _settled(self, settled: Sequence[Said]) -> None:
+        """Their fate is known, so others may speak."""
+        for said in settled:
+            if said.member is not None:
+                self.floor.leave(said.member)
+            elif isinstance(said.event, NOTICES):
+                self._untold -= 1
+        self.inbox.let_go(len(settled))
+        self._resume()
+
+    def _resume(self) -> None:
+        if not self.inbox.full:
+            self.floor.resume()
+
+    def _do_join(self, join: Join) -> None:
+        member, listed, missed = join
         try:
-            self._try(Outgoing.publish, self.out)  # what was said before it came is not for its ears
-            before = self.hooks.shield(lambda: self._list(member))
+            self.out.publish()  # what was said before it came is not for its ears, where the log is not waited for
+            if missed is not None and member.state is State.JOINING and not self.reader.complete(missed):
+                self.reader.read(missed, lambda: self.inbox.force(join))
+                return
+            before = self.hooks.shield(lambda: self._list(member, missed))
         except Exception as exc:
             if listed is None:
                 member.drop(INTERNAL)
@@ -219,39 +268,27 @@ class ChannelLoop:
         if listed is not None:
             listed.set(None)
         if before is None:
-            self.out.add(self._notices.joined(member.user))
+            self._notify(self._notices.joined(member.user))
             self._notices.call_connected(member.username)
         elif before != member.user:
-            self.out.add(self._notices.renamed(before, member.user))
+            self._notify(self._notices.renamed(before, member.user))
 
-    def _list(self, member: Member) -> User | None:
+    def _list(self, member: Member, missed: Missed | None) -> User | None:
         """Let the member hear all from here on; return how its user was listed until now, None if not."""
         if member.state is not State.JOINING:  # it has gone by now
             return member.user
         key = self._key
         before = self._presence.confirm(key, member.user, member.id)
         self._active = self._clock.monotonic()
-        missed = self._missed(member)
-        users = tuple(self._presence.users(key, LISTED))
-        welcome = Welcome(
-            member.user, users, self._presence.count(key), self._record.epoch, 0, recovered=missed is not None
-        )
-        self.fanout.put(Arrival(member, welcome, missed or ()))
+        users, count = tuple(self._presence.users(key, LISTED)), self._presence.count(key)
+        recovered = (
+            missed is not None and self.reader.complete(missed) and not missed.is_lost
+        )  # nothing yields from here on
+        welcome = Welcome(member.user, users, count, self._record.epoch, 0, recovered)
+        self.fanout.put(Arrival(member, welcome, missed.events if missed is not None and recovered else ()))
         if self._conf.debug_log:
             self._log.debug("user %r is in channel %r", member.username, self._record.name)
         return before
-
-    def _missed(self, member: Member) -> list[Logged] | None:
-        """What was said since a returning client stopped; None when that cannot be told, or it does not return."""
-        resume = member.resume
-        if resume is None or resume.epoch != self._record.epoch:
-            return None
-        try:
-            found = self._broker.read(self._key, resume.offset, resume.limit)
-        except BrokerUnavailable as exc:
-            self._log.error("channel %r: what %r missed cannot be read: %s", self._record.name, member.username, exc)
-            return None
-        return None if found is None else list(found)
 
     def _do_leave(self, member: Member) -> None:
         if member.state is not State.LEAVING:  # it was announced already
@@ -259,7 +296,7 @@ class ChannelLoop:
         if user := self.forget(member):
             self._active = self._clock.monotonic()
             if not self.ended:
-                self.out.add(self._notices.left(user))
+                self._notify(self._notices.left(user))
             self._notices.call_disconnected(member.username)
 
     def forget(self, member: Member) -> User | None:
@@ -281,7 +318,7 @@ class ChannelLoop:
     def _do_idle(self) -> None:
         self._idle_is_due = False
         rest = self._active + self._conf.channel_idle_timeout - self._clock.monotonic()
-        if rest <= 0 and not self.members and not self.inbox and not self.ended:
+        if rest <= 0 and not self.members and not self.inbox and not self.out and not self.ended:
             self.ended_as = IdleChannel
             self._do_stop(CHANNEL_CLOSED)
             return
@@ -294,8 +331,7 @@ class ChannelLoop:
 
     def _do_stop(self, closing: Closing) -> None:
         self._timer.cancel()
-        self._try(Outgoing.publish, self.out)
-        self.hooks.shield(self.fanout.flush)
+        self.hooks.shield(self.flush)
         members = list(self.members.values())
         for member in members:
             member.drop(closing)
@@ -305,6 +341,7 @@ class ChannelLoop:
         self.done.set()
 
     def _let_go(self) -> None:
+        self.reader.stop()
         self._try(self._broker.close, self._key)
         self.fanout.stop()
         self._try(self._on_end, self._record.name)
@@ -313,8 +350,16 @@ class ChannelLoop:
         """Nobody waits for a greenlet that has ended."""
         while self.inbox:
             for item in self.inbox.take(BATCH):
-                if isinstance(item, Sync):
-                    item.reached.set()
+                self._release(item)
+
+    def _release(self, item: Item) -> None:
+        match item:
+            case Sync(reached):
+                reached.set()
+            case Said(done=AsyncResult() as done):
+                done.set_exception((self.ended_as or ChannelClosed)(self._record.name))
+            case Join(listed=AsyncResult() as listed):  # what it had missed was still being read when it was disconnected
+                listed.set(None)
 
     def _try(self, work: Callable[[T], None], on: T) -> None:
         """What fails costs itself only: the channel goes on."""

@@ -17,13 +17,22 @@ class Notices:
     """
 
     def __init__(
-        self, channel: Speech, hooks: Hooks, clock: Clock, count: Callable[[], int], fold: Callable[[], None]
+        self,
+        channel: Speech,
+        hooks: Hooks,
+        clock: Clock,
+        *,
+        count: Callable[[], int],
+        untold: Callable[[], int],
+        fold: Callable[[], None],
     ) -> None:
+        """`untold` is how many are on their way to be told; `fold` is called in the hub when a folded one is due."""
         self._channel = channel
         self._hooks = hooks
         self._clock = clock
         self._count = count
-        self._fold = fold  # called in the hub when a folded notice is due
+        self._untold = untold
+        self._fold = fold
         self._fold_is_due = False
         self._crowd = Crowd()
 
@@ -54,8 +63,11 @@ class Notices:
         return Left(user.username, self._clock.now(), line, self._hooks.encodes)
 
     def folded(self) -> Presence | None:
-        """What to publish when `fold` was called; None when all is as before."""
+        """What to publish when `fold` was called; None when all is as before, or as many as before wait to be told."""
         self._fold_is_due = False
+        if self._untold() > LARGE:
+            self._fold_later()
+            return None
         if not self._crowd:
             return None
         joined, renamed, left = self._crowd.take()
@@ -73,7 +85,7 @@ class Notices:
         self._hooks.disconnected(RestrictedChatChannel(self._channel), username)
 
     def _is_crowded(self) -> bool:
-        return self._fold_is_due or self._count() > LARGE
+        return self._fold_is_due or self._count() > LARGE or self._untold() > LARGE
 
     def _fold_later(self) -> None:
         if not self._fold_is_due:

@@ -1,69 +1,220 @@
-"""What a channel's greenlet has gathered for the broker, and who is to hear of its fate."""
+"""What a channel has gathered for the broker, and who is to hear of its fate.
 
-from collections.abc import Sequence
+Publishing may wait for a log, and must not keep the channel from its other work: whoever comes, goes or types has no
+business with the log.  So it happens beside, in a `Lane`; typing, which keeps no order, has another one.
+"""
+
+from collections.abc import Callable, Sequence
+from logging import Logger
+from typing import Final
+
+from gevent import Timeout
+from gevent.event import AsyncResult
 
 from chat.broker import Broker
+from chat.changes import objection
 from chat.clock import Clock
-from chat.errors import BrokerUnavailable, ChatError
-from chat.event import Ack, Joined, Left, Presence, Published, Refusal
+from chat.errors import BrokerUnavailable, ChatError, HookFailed, UserNotHere
+from chat.event import Ack, Deleted, Edited, IsTyping, Joined, Left, Presence, Published, Refusal
 from chat.fanout import Fanout, Note
-from chat.hooks import Hooks
+from chat.lane import Lane
 from chat.member import Member
+from chat.registry import ChannelRecord
+
+NOTICES: Final = (Joined, Left, Presence)
+
+
+class Said:
+    """Something for the broker, and who wants to know what has become of it.
+
+    `member` is answered when there is an `id`, and refused in any case; `done` gets the offset, or the error.
+    """
+
+    __slots__ = ("done", "event", "id", "is_settled", "member")
+
+    def __init__(
+        self, event: Published, member: Member | None = None, id: str = "", done: "AsyncResult[int] | None" = None
+    ) -> None:
+        self.event = event
+        self.member = member
+        self.id = id
+        self.done = done
+        self.is_settled = False
 
 
 class Outgoing:
-    """One batch under way."""
+    """What is gathered, and what is under way.
 
-    __slots__ = ("_asked", "_broker", "_clock", "_events", "_fanout", "_hooks", "_key")
+    `on_settled` is called with those whose fate is known by now.  `window` is `ServerConf.edit_window`.
+    """
 
-    def __init__(self, key: str, broker: Broker, fanout: Fanout, hooks: Hooks, clock: Clock) -> None:
-        self._key = key
+    __slots__ = (
+        "_broker",
+        "_clock",
+        "_fanout",
+        "_given_up",
+        "_key",
+        "_log",
+        "_name",
+        "_on_settled",
+        "_ordered",
+        "_typing",
+        "_window",
+    )
+
+    def __init__(
+        self,
+        record: ChannelRecord,
+        broker: Broker,
+        fanout: Fanout,
+        clock: Clock,
+        log: Logger,
+        *,
+        window: float,
+        on_settled: Callable[[Sequence[Said]], None],
+    ) -> None:
+        self._key = record.key
+        self._name = record.name
         self._broker = broker
         self._fanout = fanout
-        self._hooks = hooks
         self._clock = clock
-        self._events: list[Published] = []
-        self._asked: list[tuple[Member, str, int]] = []  # member, its id for the request, index of the event
+        self._log = log
+        self._window = window
+        self._on_settled = on_settled
+        self._given_up = False
+        self._ordered: Lane[Said] = Lane(self._publish, waits=broker.waits)
+        self._typing: Lane[IsTyping] = Lane(self._say, waits=broker.waits)
 
-    def add(self, event: Published | None, asker: Member | None = None, id: str = "") -> None:
-        """Put `event` into the batch; `asker` will get an ack, or a refusal, for its request `id`."""
-        if event is None:
-            return
-        if asker is not None and id:
-            self._asked.append((asker, id, len(self._events)))
-        self._events.append(event)
+    def __bool__(self) -> bool:
+        """Whether something is gathered, or under way."""
+        return bool(self._ordered)
 
-    def answer(self, asker: Member | None, id: str, error: ChatError | None = None) -> None:
-        """Tell of a request that puts nothing into the batch.  An `error` is told even without an id."""
-        if asker is None:
-            return
-        if error is not None:
-            self._fanout.put(Note(asker, Refusal(id, error.code, str(error), error.retry, self._clock.now())))
-        elif id:
-            self._fanout.put(Note(asker, Ack(id)))
+    @property
+    def may_grow(self) -> bool:
+        """Whether the log may be growing by what is under way, given up or not."""
+        return self._ordered.is_busy
+
+    def add(self, said: Said) -> None:
+        """Gather it for the next batch.  Never yields."""
+        if self._given_up:
+            self._settle([said], [BrokerUnavailable()])
+        else:
+            self._ordered.put(said)
+
+    def tell(self, event: IsTyping) -> None:
+        """Publish it now, whatever waits for the log.  Never yields."""
+        if not self._given_up:
+            self._typing.put(event)
+            self._typing.go()
 
     def publish(self) -> None:
-        """Publish the batch, and begin the next.  Blocks.  Raises: what the broker raises, after all askers know."""
-        events, asked = self._events, self._asked
-        if not events:
-            return
-        self._events, self._asked = [], []
-        try:
-            offsets = self._tell(events)
-        except Exception as exc:
-            for asker, id, _ in asked:
-                self.answer(asker, id, exc if isinstance(exc, ChatError) else BrokerUnavailable())
-            # Who comes and goes is true whatever was refused beside it; untold, they would be ghosts to everybody else.
-            notices = [event for event in events if isinstance(event, Joined | Left | Presence)]
-            if 0 < len(notices) < len(events):
-                self._tell(notices)
-            raise
-        for asker, id, index in asked:
-            offset = offsets[index]
-            if isinstance(offset, ChatError):
-                self.answer(asker, id, offset)
-            else:
-                self._fanout.put(Note(asker, Ack(id, offset or None)))
+        """Have published what was gathered.  Never yields."""
+        self._ordered.go()
 
-    def _tell(self, events: Sequence[Published]) -> Sequence[int | ChatError]:
-        return self._hooks.shield(lambda: self._broker.publish(self._key, events))
+    def flush(self) -> None:
+        """Return when the fate of all that was gathered is known.  Blocks."""
+        self._ordered.wait()
+
+    def give_up(self) -> None:
+        """Refuse what the log has not taken by now, and all that is still added.  Never yields; idempotent.
+
+        A batch under way may be in the log nevertheless: whoever says it again by the same id says it once.  A broker that
+        never waits is not given up.
+        """
+        if not self._broker.waits or self._given_up:
+            return
+        self._given_up = True
+        left = [said for said in self._ordered.give_up() if not said.is_settled]
+        if lost := sum(not isinstance(said.event, NOTICES) for said in left):
+            self._log.error("channel %r: the log hangs, and what waits for it is given up: %d", self._name, lost)
+        self._settle(left, [BrokerUnavailable()] * len(left))
+
+    def answer(self, said: Said, fate: int | ChatError) -> None:
+        """Tell whoever wants to know: the offset, 0 for what is not logged, or why it was not said.  Never yields."""
+        if isinstance(fate, ChatError):
+            self._answer_no(said, fate)
+        elif said.done is not None:
+            said.done.set(fate)
+        elif said.member is not None and said.id:
+            self._fanout.put(Note(said.member, Ack(said.id, fate or None)))
+
+    def refuse(self, member: Member, id: str, error: ChatError) -> None:
+        """Tell a member why something was not done, even without an `id`.  Never yields."""
+        self._fanout.put(Note(member, Refusal(id, error.code, str(error), error.retry, self._clock.now())))
+
+    def _answer_no(self, said: Said, error: ChatError) -> None:
+        if said.done is not None:
+            said.done.set_exception(error)
+        elif said.member is not None:
+            self.refuse(said.member, said.id, error)
+        elif not isinstance(error, BrokerUnavailable | HookFailed | UserNotHere):  # logged before, or of no account
+            self._log.error("channel %r: %s", self._name, error)
+
+    # In the lanes
+
+    def _publish(self, batch: Sequence[Said]) -> None:
+        """Publish it in as few parts as the edits and deletes in it allow: each is judged by what was said before."""
+        part: list[Said] = []
+        for said in batch:
+            if isinstance(event := said.event, Edited | Deleted):
+                if self._depends_on(event, part):
+                    self._tell(part)
+                    part = []
+                if (fate := self._judge(said, event)) is not None:
+                    self._settle([said], [fate])
+                    continue
+            part.append(said)
+        self._tell(part)
+
+    def _depends_on(self, event: Edited | Deleted, part: Sequence[Said]) -> bool:
+        """Whether its message may be in `part`, or deleted there."""
+        if event.target > self._broker.last(self._key):
+            return True
+        return any(isinstance(said.event, Deleted) and said.event.target == event.target for said in part)
+
+    def _judge(self, said: Said, event: Edited | Deleted) -> int | ChatError | None:
+        """What has become of a change that is not to be published; None when it is.  Blocks."""
+        try:
+            past = self._broker.find(self._key, event.target)
+            error = objection(event, past, said.member.rights if said.member is not None else None, self._window)
+            if error is None or not event.id:
+                return error
+            return self._broker.said(self._key, event.sender, event.id) or error  # said again, it finds its own work
+        except (Exception, Timeout) as exc:
+            return self._unavailable(exc)
+
+    def _tell(self, part: Sequence[Said]) -> None:
+        if self._given_up or not part:
+            return
+        fates = self._say([said.event for said in part])
+        if not isinstance(fates, ChatError):
+            self._settle(part, fates)
+            return
+        self._settle(part, [fates] * len(part))
+        # Who comes and goes is true whatever was refused beside it; untold, they would be ghosts to everybody else.
+        notices = [said.event for said in part if isinstance(said.event, NOTICES)]
+        if 0 < len(notices) < len(part):
+            self._say(notices)
+
+    def _say(self, events: Sequence[Published]) -> Sequence[int | ChatError] | ChatError:
+        """The fate of each, or of all."""
+        try:
+            return self._broker.publish(self._key, events)
+        except (Exception, Timeout) as exc:
+            return self._unavailable(exc)
+
+    def _settle(self, part: Sequence[Said], fates: Sequence[int | ChatError]) -> None:
+        settled = [said for said in part if not said.is_settled]  # the others were given up
+        for said, fate in zip(part, fates, strict=True):
+            if not said.is_settled:
+                said.is_settled = True
+                self.answer(said, fate)
+        self._on_settled(settled)
+
+    def _unavailable(self, exc: BaseException) -> ChatError:
+        """Log what went wrong, and return what may be told of it."""
+        if isinstance(exc, ChatError):
+            self._log.error("channel %r: %s", self._name, exc)
+            return exc
+        self._log.error("channel %r could not do what it was asked", self._name, exc_info=exc)
+        return BrokerUnavailable()

@@ -24,6 +24,7 @@ from chat.presence import MemoryPresence, Presence
 from chat.registry import ChannelRecord, Fate, MemoryRegistry, Registry
 from chat.tokens import Grant, MemoryTokens, Tokens
 
+GOODBYE: Final = 0.5  # seconds of the patience, half of it at most, that are left when a log that hangs is given up
 PUT_BACK_WAIT: Final = 1.0  # seconds that held channels have for being put back: one transaction
 
 log: Final = getLogger("chat")
@@ -177,14 +178,19 @@ class ChatServer:
     def stop(self, closing: Closing, patience: float = PATIENCE) -> None:
         """The same, telling the members `closing`, and within `patience` seconds.
 
-        Of a channel that a hook holds up longer is written down how far its log has come, so that it goes on there;
-        that may take a second more.
+        Shortly before they are over, what a log that hangs has not taken is refused, so that everybody hears of it.  Of a
+        channel that a hook holds up longer is written down how far its log has come, so that it goes on there; that may
+        take a second more.
         """
         self._is_closed = True
         until = monotonic() + patience
         is_mine = self._loading.acquire(timeout=patience)  # who makes a channel ends it, if that takes any longer
         try:
             endings = {channel: channel.stop(closing) for channel in {*self._channels.values(), *self._closing}}
+            goodbye = min(GOODBYE, patience / 2)
+            gevent.wait(list(endings.values()), timeout=max(until - goodbye - monotonic(), 0))
+            for channel in [channel for channel, done in endings.items() if not done.is_set()]:
+                channel.give_up()
             gevent.wait(list(endings.values()), timeout=max(until - monotonic(), 0))
             if self._registry.lasting:
                 held = [channel for channel, done in endings.items() if not done.is_set() and channel not in self._closing]
@@ -209,6 +215,11 @@ class ChatServer:
             return self.get_channel(grant.channel).reserve(grant, rights)
         except IdleChannel:  # it was unloaded between the two calls
             return self.get_channel(grant.channel).reserve(grant, rights)
+
+    def give_up(self) -> None:
+        """Refuse what is not in the log by now, and whatever is still said; retrying is right.  Never yields."""
+        for channel in list(self._channels.values()):
+            channel.give_up()
 
     def flush(self) -> None:
         """Return when all that was said is published and written.  Blocks."""
@@ -242,6 +253,7 @@ class ChatServer:
             record,
             conf=self._conf,
             broker=self._broker,
+            archive=self._archive,
             presence=self._presence,
             clock=self._clock,
             log=self._log,
@@ -263,9 +275,9 @@ class ChatServer:
         self._closing.discard(channel)
         if self._channels.get(channel.name) is not channel:
             return
-        if self._registry.lasting:
+        if self._registry.lasting and not channel.may_grow:  # else it is found as one whose process died
             self._registry.put_back(channel.name, channel.offset)
-        else:
+        elif not self._registry.lasting:
             self._registry.close(channel.name, idle=True)
         del self._channels[channel.name]
 

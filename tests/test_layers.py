@@ -30,9 +30,11 @@ LAYERS = """
     chat.broker.memory
     chat.broker
     chat.member
-    chat.fanout chat.notices chat.floor
+    chat.fanout chat.notices chat.floor chat.changes chat.lane chat.typists
     chat.outgoing
+    chat.reader
     chat.loop
+    chat.reception
     chat.channel
     chat.controller chat.server
     chat.client.errors chat.client.closings chat.client.position

@@ -14,7 +14,7 @@ from chat.conn import Conn, DirectConn, OnGone, OnMessage
 from chat.errors import ConnEOF, SlowConsumer
 from chat.event import Event
 from chat.format import LINES, Format, plain_text
-from chat.requests import Publish
+from chat.requests import Publish, Request
 from chat.testing.turns import DEADLINE
 
 
@@ -50,7 +50,7 @@ class DirectFake(DirectConn):
         self._limit = write_buf
         self._on_message: OnMessage | None = None
         self._on_gone: OnGone | None = None
-        self._said: deque[Publish] = deque()
+        self._said: deque[Request] = deque()
         self._queue: deque[bytes] = deque()
         self._stalled = False
         self._paused = False
@@ -128,7 +128,11 @@ class DirectFake(DirectConn):
 
     def say(self, text: str, *, id: str | None = None, to: str | None = None) -> None:
         """Say `text`, to everybody or `to` one user; with an `id` it is answered by an Ack or a Refusal."""
-        self._said.append(Publish(text=text, id=id, to=to))
+        self.ask(Publish(text=text, id=id, to=to))
+
+    def ask(self, request: Request) -> None:
+        """Ask for anything that a member can ask for."""
+        self._said.append(request)
         self._read()
 
     def hang_up(self) -> None:

@@ -3,7 +3,7 @@
 from gevent import get_hub
 
 from chat.format import Format
-from chat.requests import Publish
+from chat.requests import Request
 from chat.testing.conns import DirectFake
 
 
@@ -81,9 +81,9 @@ class HalfOpenConn(DirectFake):
         """Pull the cable."""
         self._has_vanished = True
 
-    def say(self, text: str, *, id: str | None = None, to: str | None = None) -> None:
+    def ask(self, request: Request) -> None:
         if not self._has_vanished:
-            super().say(text, id=id, to=to)
+            super().ask(request)
 
     def hang_up(self) -> None:
         if not self._has_vanished:
@@ -97,8 +97,8 @@ class HalfOpenConn(DirectFake):
 
 
 class DuplicatingConn(DirectFake):
-    """Says everything twice, with the same id, as a client that retries because the answer was lost."""
+    """Asks for everything twice, with the same id, as a client that retries because the answer was lost."""
 
-    def say(self, text: str, *, id: str | None = None, to: str | None = None) -> None:
-        self._said += [Publish(text=text, id=id, to=to)] * 2
-        self._read()
+    def ask(self, request: Request) -> None:
+        super().ask(request)
+        super().ask(request)

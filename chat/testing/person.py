@@ -1,5 +1,6 @@
 """People in a channel, who speak and hear without a wire."""
 
+from collections.abc import Callable
 from itertools import count
 from typing import Final
 
@@ -7,8 +8,9 @@ import gevent
 
 from chat.channel import ChatChannel
 from chat.closing import Closing
-from chat.event import Event, Joined, Left, Message, Presence, Refusal, Whisper
+from chat.event import Edited, Event, Joined, Left, Message, Presence, Refusal, Whisper
 from chat.format import plain_text
+from chat.requests import Delete, Edit, Publish, Request
 from chat.testing.conns import DirectFake, EventFormat
 from chat.testing.turns import DEADLINE
 
@@ -39,11 +41,19 @@ class Person:
 
     def say(self, text: str) -> str:
         """Say `text` to everybody; return the id that it goes by."""
-        return self._say(text, None)
+        return self._ask(lambda id: Publish(text, id=id))
 
     def whisper(self, text: str, to: str) -> str:
         """Say `text` to one user; return the id that it goes by."""
-        return self._say(text, to)
+        return self._ask(lambda id: Publish(text, id=id, to=to))
+
+    def edit(self, target: int, text: str) -> str:
+        """Give the message at that offset another text; return the id that it goes by."""
+        return self._ask(lambda id: Edit(target, text, id=id))
+
+    def delete(self, target: int) -> str:
+        """Take the message at that offset back; return the id that it goes by."""
+        return self._ask(lambda id: Delete(target, id=id))
 
     def hears(self, line: str, *, kind: type[Event] | None = None, timeout: float = DEADLINE) -> Event:
         """Wait for that line, behind the one that was waited for last; return its event.
@@ -78,9 +88,9 @@ class Person:
         """Hang up."""
         self.conn.hang_up()
 
-    def _say(self, text: str, to: str | None) -> str:
+    def _ask(self, request: Callable[[str], Request]) -> str:
         id = f"{self.name}-{next(_numbers)}"
-        self.conn.say(text, id=id, to=to)
+        self.conn.ask(request(id))
         return id
 
     def _find(self, line: str, kind: type[Event] | None) -> Event | None:
@@ -99,9 +109,9 @@ class Person:
 def line_of(event: Event) -> str:
     """What a plain client shows of `event`, without the date; "" when it shows nothing."""
     match event:
-        case Message() | Whisper() | Joined() | Left() | Presence() if event.rendered:
+        case Message() | Edited() | Whisper() | Joined() | Left() | Presence() if event.rendered:
             return event.text
-        case Message() | Whisper() | Joined() | Left() | Presence() | Refusal():
+        case Message() | Edited() | Whisper() | Joined() | Left() | Presence() | Refusal():
             return plain_text(event).partition(" > ")[2]
         case _:
             return ""

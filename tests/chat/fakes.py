@@ -1,6 +1,7 @@
 """Backends that tests hold in their hands; the conns are in the kit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import gevent
@@ -8,7 +9,7 @@ from gevent.event import Event as Flag
 
 from chat.archive.memory import MemoryArchive
 from chat.clock import Clock
-from chat.event import Logged
+from chat.event import Logged, Past
 from chat.member import Member
 from chat.registry import ChannelRecord, Fate, MemoryRegistry
 from chat.requests import Request
@@ -49,27 +50,52 @@ class HomeFake:
 
 
 class GatedArchive(MemoryArchive):
-    """An archive that waits at its gate, or refuses, as the test says."""
+    """An archive that waits at its gate, or refuses, as the test says; reads pass another gate before."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gate = Flag()
         self.gate.set()
+        self.read_gate = Flag()
+        self.read_gate.set()
         self.is_waiting = Flag()
         self.fault: Exception | None = None
+        self.batches: list[int] = []  # how many events each append that was let through had
+        self.reading = 0  # how many are at a gate, or beyond
+        self.most_reading = 0
 
     def append(self, log: str, events: Sequence[Logged]) -> None:
-        self._pass()
+        self._pass(self.gate)
         super().append(log, events)
+        self.batches.append(len(events))
 
     def read(self, log: str, after: int, limit: int) -> list[Logged]:
-        self._pass()
-        return super().read(log, after, limit)
+        with self._reading():
+            return super().read(log, after, limit)
 
-    def _pass(self) -> None:
-        if not self.gate.is_set():
+    def find(self, log: str, offset: int) -> Past | None:
+        with self._reading():
+            return super().find(log, offset)
+
+    def history(self, log: str, *, before: int | None, after: int | None, limit: int) -> tuple[list[Past], bool]:
+        with self._reading():
+            return super().history(log, before=before, after=after, limit=limit)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        self.reading += 1
+        self.most_reading = max(self.most_reading, self.reading)
+        try:
+            self._pass(self.read_gate)
+            self._pass(self.gate)
+            yield
+        finally:
+            self.reading -= 1
+
+    def _pass(self, gate: Flag) -> None:
+        if not gate.is_set():
             self.is_waiting.set()
-            self.gate.wait()
+            gate.wait()
         if self.fault is not None:
             raise self.fault
 

@@ -113,3 +113,29 @@ def test_somebody_elses_deadline_is_not_ours(inbox):
 
     assert caught.value is deadline
     assert len(inbox) == 3
+
+
+def test_what_was_taken_and_is_held_counts_until_it_is_let_go(inbox):
+    fill(inbox, 3)
+    for _ in inbox.take(10):
+        inbox.hold()
+
+    assert inbox.full
+    assert inbox.load == 3
+    inbox.let_go(1)
+    assert not inbox.full
+    assert len(inbox) == 0
+
+
+def test_who_waits_for_space_gets_it_when_something_held_is_let_go(inbox):
+    fill(inbox, 3)
+    for _ in inbox.take(10):
+        inbox.hold()
+    waiting = gevent.spawn(put, inbox, 99)
+    gevent.idle()
+    assert not waiting.ready()
+
+    inbox.let_go(1)
+
+    assert waiting.get(timeout=2) is True
+    assert inbox.take(10) == [99]

@@ -101,7 +101,7 @@ def test_the_notices_of_a_very_large_room_come_less_often():
 def test_a_very_large_room_waits_for_as_long_as_its_size_wants(lobby, clock):
     due = []
     hooks = Hooks(None, logging.getLogger("test"))
-    notices = Notices(lobby, hooks, clock, count=lambda: 5000, fold=lambda: due.append(clock.monotonic()))
+    notices = Notices(lobby, hooks, clock, count=lambda: 5000, untold=lambda: 0, fold=lambda: due.append(clock.monotonic()))
     start = clock.monotonic()
 
     assert notices.joined(User("ann")) is None

@@ -36,7 +36,7 @@ EXPECTED = [
     (RateLimited(), 429, "rate_limited", "too many messages in too short a time"),
     (errors.ServerClosed(), 503, "server_closed", "the channel cannot be reached: the chat server is closed"),
     (ChannelBusy("lobby"), 503, "channel_busy", "channel 'lobby' has more waiting than it can take"),
-    (BrokerUnavailable(), 503, "broker_unavailable", "the message could not be stored; try again"),
+    (BrokerUnavailable(), 503, "broker_unavailable", "the log cannot be reached; try again"),
     (DatabaseUnavailable(), 503, "database_unavailable", "the database cannot be reached; try again"),
     (TooManyConnections("of this user"), 503, "too_many_connections", "there are too many connections of this user"),
     (errors.HookFailed(), 500, "hook_failed", "the application failed while it handled this message"),

@@ -1,0 +1,75 @@
+"""Work that may wait and must not overlap: what is put meanwhile is the next batch."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import gevent
+from gevent.event import Event as Flag
+
+T = TypeVar("T")
+
+
+class Lane(Generic[T]):
+    """Hands what was put to `work`, which raises nothing, batch after batch.
+
+    Where the work `waits` it has a greenlet, but only while there is some: a channel that is silent has one less.
+    Otherwise it is done at once by whoever calls `go`, without a turn of the hub.
+    """
+
+    __slots__ = ("_done", "_done_one", "_given_up", "_greenlet", "_waits", "_work", "under_way", "waiting")
+
+    def __init__(self, work: Callable[[list[T]], object], *, waits: bool) -> None:
+        self._work = work
+        self._waits = waits
+        self._greenlet: gevent.Greenlet[[], None] | None = None
+        self._done = 0  # items of all batches so far
+        self._done_one = Flag()
+        self._given_up = False
+        self.waiting: list[T] = []
+        self.under_way: list[T] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.waiting or self.under_way)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether some work is being done, given up or not."""
+        return self._greenlet is not None
+
+    def put(self, item: T) -> None:
+        """Add to the next batch.  Never yields."""
+        self.waiting.append(item)
+
+    def go(self) -> None:
+        """Have done what was put.  Never yields."""
+        if not self.waiting or self._greenlet is not None:
+            return
+        if self._waits:
+            self._greenlet = gevent.spawn(self._run)
+        else:
+            self._run()
+
+    def wait(self) -> None:
+        """Return when all that was put before is done, or given up.  Blocks."""
+        self.go()
+        goal = self._done + len(self.under_way) + len(self.waiting)
+        while self._done < goal and not self._given_up:
+            self._done_one.clear()
+            self._done_one.wait()
+
+    def give_up(self) -> list[T]:
+        """Begin no more, and return what is not done; what is under way goes on by itself.  Never yields."""
+        self._given_up = True
+        left = [*self.under_way, *self.waiting]
+        self.waiting, self.under_way = [], []
+        self._done_one.set()
+        return left
+
+    def _run(self) -> None:
+        while self.waiting:
+            self.under_way, self.waiting = self.waiting, []
+            self._work(self.under_way)
+            self._done += len(self.under_way)
+            self.under_way = []
+            self._done_one.set()
+        self._greenlet = None

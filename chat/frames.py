@@ -142,3 +142,9 @@ class Welcome(Out, tag="welcome"):
 
 class Ping(Out, tag="ping"):
     """For clients that cannot see WebSocket pings (browsers)."""
+
+
+class Pong(Out, tag="pong"):
+    """The answer to a `ping` of the client's."""
+
+    id: str | None = None

@@ -89,6 +89,12 @@ class Leave(Struct, gc=False, tag="leave", tag_field="type"):
     id: RequestId | None = None
 
 
+class Ping(Struct, gc=False, tag="ping", tag_field="type"):
+    """The client doubts that the server is there, and cannot send a WebSocket's own ping (browsers)."""
+
+    id: RequestId | None = None
+
+
 class Pong(Struct, gc=False, tag="pong", tag_field="type"):
     """The answer to a `ping`; any other frame would do as well."""
 
@@ -96,10 +102,10 @@ class Pong(Struct, gc=False, tag="pong", tag_field="type"):
 Request: TypeAlias = Publish | Edit | Delete | Typing | Read | History
 """What a member can ask of its channel."""
 
-Frame: TypeAlias = Request | Join | Leave | Pong
+Frame: TypeAlias = Request | Join | Leave | Ping | Pong
 """What a peer can send."""
 
-TYPES: Final = ("publish", "edit", "delete", "typing", "read", "history", "join", "leave", "pong")
+TYPES: Final = ("publish", "edit", "delete", "typing", "read", "history", "join", "leave", "ping", "pong")
 
 _decoder: Final = msgspec.json.Decoder(Frame)
 
@@ -119,7 +125,7 @@ def decode(frame: str) -> Frame:
         request: Frame = _decoder.decode(frame)
     except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
         raise _explain(frame, exc) from exc
-    if isinstance(request, Pong | Join):
+    if isinstance(request, Join | Ping | Pong):
         return request
     if not request.channel:
         raise BadRequest("the field channel is missing", id_of(request))

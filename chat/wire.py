@@ -133,6 +133,11 @@ def ping() -> bytes:
     return b'{"type":"ping"}'
 
 
+def pong(id: str | None) -> bytes:
+    """The answer to such a `ping` of the client's."""
+    return _json.encode(frames.Pong(id))
+
+
 def told(past: Past) -> frames.Told:
     """`past` as JSON tells it."""
     edited, deleted = (rfc3339(date) if date else "" for date in (past.edited, past.deleted))

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from chat.errors import BadRequest
 from chat.event import Ack, Joined, Left, Message, Presence, Refusal, User, Welcome, Whisper
 from chat.frames import Limits
-from chat.requests import Pong, Publish, decode
-from chat.wire import Dialect, ping, rfc3339
+from chat.requests import Ping, Pong, Publish, decode
+from chat.wire import Dialect, ping, pong, rfc3339
 
 DATE = datetime(2026, 1, 2, 15, 4, 5, 67000, tzinfo=UTC)
 
@@ -25,6 +25,14 @@ def test_a_publish_is_read():
 
 def test_a_pong_is_read():
     assert decode('{"type":"pong"}') == Pong()
+
+
+@pytest.mark.parametrize("id", [None, "a-1"])
+def test_a_ping_is_read_and_its_pong_has_the_same_id(id):
+    request = decode(json.dumps({"type": "ping"} | ({"id": id} if id else {})))
+
+    assert request == Ping(id)
+    assert json.loads(pong(id)) == {"type": "pong"} | ({"id": id} if id else {})
 
 
 def test_unknown_fields_are_ignored():

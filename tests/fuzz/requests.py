@@ -6,7 +6,7 @@ import msgspec
 from chat.errors import BadRequest, NotJoined
 from chat.frames import Limits
 from chat.member import Member
-from chat.requests import Frame, Join, Leave, Pong, decode, id_of
+from chat.requests import Frame, Join, Leave, Ping, Pong, decode, id_of
 from chat.testing import TurnedClock
 from chat.tokens import Grant
 from tests.chat.fakes import HomeFake
@@ -41,13 +41,14 @@ def check_text(text: str) -> None:
         assert (heard, moves) == ([], [])
         _check_error(socket, BadRequest.code, exc.id)
         return
-    if not isinstance(request, Pong | Join) and request.channel != "lobby":
+    if not isinstance(request, Ping | Pong | Join) and request.channel != "lobby":
         assert (heard, moves) == ([], [])
         _check_error(socket, NotJoined.code, id_of(request))
         return
-    assert socket.events == []
+    pong = {"type": "pong"} | ({"id": request.id} if request.id else {}) if isinstance(request, Ping) else None
+    assert socket.events == ([pong] if pong else [])
     match request:
-        case Pong():
+        case Ping() | Pong():
             assert (heard, moves) == ([], [])
         case Join():
             assert (heard, moves) == ([], [request])

@@ -14,9 +14,9 @@ from chat.conn import DirectConn, OnGone, OnMessage
 from chat.errors import BadRequest, ChannelClosed, ChatError, Forbidden, NotJoined, RateLimited
 from chat.event import Ack, Closed, Event, Refusal
 from chat.member import Member
-from chat.requests import Join, Leave, Pong, Publish, Read, Request, Typing, decode, id_of
+from chat.requests import Join, Leave, Ping, Pong, Publish, Read, Request, Typing, decode, id_of
 from chat.tokens import Grant
-from chat.wire import ping
+from chat.wire import ping, pong
 from web.websocket.base import BaseSocket
 from web.websocket.formats import DEFLATED_PLAIN, PLAIN, PlainFormat, V1Format, V1Formats
 from web.websocket.peer import Peer, Rules
@@ -196,8 +196,10 @@ class V1Peer(Peer):
         except BadRequest as exc:
             self._refuse(exc if self._may_speak() else RateLimited(), exc.id or "", exc.channel)
             return
-        if isinstance(request, Pong):
+        if isinstance(request, Ping | Pong):
             self.pinged(1)
+            if isinstance(request, Ping):
+                self.socket.write(text_frame(pong(request.id)))
             return
         try:
             if not (self._may_signal() if isinstance(request, SIGNALS) else self._may_speak()):

@@ -167,6 +167,18 @@ def test_a_pong_is_heard_by_nobody_but_the_heartbeat(v1: Talk) -> None:
     assert (v1.heard, v1.socket.frames, v1.socket.last_heard) == ([], [], 5.0)
 
 
+def test_a_ping_of_a_page_is_answered_and_counts_like_one_of_the_sockets_own(v1: Talk) -> None:
+    v1.socket.say('{"type": "ping", "id": "1"}')
+    v1.socket.say('{"type": "ping"}')
+    assert (v1.heard, v1.socket.events) == ([], [{"type": "pong", "id": "1"}, {"type": "pong"}])
+
+    for _ in range(59):
+        v1.socket.say('{"type": "ping"}')
+
+    assert v1.socket.frames[-1].closing == FLOOD
+    assert len(v1.socket.events) == 60
+
+
 def test_requests_are_heard_in_order_and_never_before_the_start(clock: TurnedClock) -> None:
     talk = Talk(clock, v1=False, started=False)
     assert not talk.socket.reading

@@ -107,6 +107,9 @@ Frame: TypeAlias = Request | Join | Leave | Ping | Pong
 
 TYPES: Final = ("publish", "edit", "delete", "typing", "read", "history", "join", "leave", "ping", "pong")
 
+# Tuples made once: `A | B` in a function makes a union at each call, for a tenth of what a frame costs.
+_OF_NO_CHANNEL: Final = (Join, Ping, Pong)
+
 _decoder: Final = msgspec.json.Decoder(Frame)
 
 
@@ -125,7 +128,7 @@ def decode(frame: str) -> Frame:
         request: Frame = _decoder.decode(frame)
     except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
         raise _explain(frame, exc) from exc
-    if isinstance(request, Join | Ping | Pong):
+    if isinstance(request, _OF_NO_CHANNEL):
         return request
     if not request.channel:
         raise BadRequest("the field channel is missing", id_of(request))

@@ -7,7 +7,7 @@ Plain text has one channel, so there peer and conn are one object.  chat.v1 has 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Final, NamedTuple, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from chat.closing import GONE, CloseCode, Closing
 from chat.conn import DirectConn, OnGone, OnMessage
@@ -88,16 +88,10 @@ class PlainConn(Peer, DirectConn):
         self.socket.write(self.format.encode([event]))
 
 
-class Parting(NamedTuple):
-    """The peer gives a channel up, and wants an answer to `id`, "" for none."""
-
-    conn: "V1Conn"
-    id: str
-
-
+PINGS: Final = (Ping, Pong)
 SIGNALS: Final = (Typing, Read)  # no messages: who writes much, or scrolls, should not be kept from speaking by it
 
-Move: TypeAlias = Join | Parting
+Move: TypeAlias = Join | Leave
 """What changes the channels that a peer is in; each waits for the one before."""
 
 
@@ -146,18 +140,25 @@ class V1Peer(Peer):
         self.conns += (conn,)
         return conn
 
+    def find(self, channel: str) -> "V1Conn | None":
+        """The conn of that channel, None where there is none.  Never yields."""
+        for conn in self.conns:
+            if conn.format.channel == channel:
+                return conn
+        return None
+
     def drop(self, conn: "V1Conn") -> None:
         """Be in that channel no more, telling nobody.  Never yields; idempotent."""
         self.conns = tuple(other for other in self.conns if other is not conn)
         self.read_on()
 
-    def part(self, conn: "V1Conn", id: str) -> None:
-        """Give a channel up, as the peer has asked by `id`.  Never yields; the server may have ended it meanwhile."""
-        if id:
-            self._tell(Ack(id, None), conn.format.channel)
-        if conn in self.conns:
-            self.drop(conn)
-            conn.end(Closing(CloseCode.NORMAL))
+    def part(self, request: Leave) -> None:
+        """Give a channel up, as the peer has asked.  Never yields; the server may have ended it meanwhile."""
+        conn = self.find(request.channel)
+        if conn is not None:
+            self._end(conn, Closing(CloseCode.NORMAL, "left"))
+        if request.id:
+            self._tell(Ack(request.id, None), request.channel)
 
     def dismiss(self, conn: "V1Conn", closing: Closing) -> None:
         """End one channel from our side, and the socket with the last one.  Never yields; idempotent."""
@@ -166,12 +167,9 @@ class V1Peer(Peer):
         if len(self.conns) == 1 and self.moves is None:
             self.close(*closing)
             return
-        self.drop(conn)
-        if conn.join_id:
-            self._tell(self._unjoined(conn.join_id, closing), conn.format.channel)
-        else:
+        if not conn.join_id:
             self._tell(Closed(*closing), conn.format.channel)
-        conn.end(closing)
+        self._end(conn, closing)
 
     def probe_once(self) -> None:
         """Ask for a sign of life that is not asked for yet: channels that are idle together need but one.  Never yields."""
@@ -196,7 +194,7 @@ class V1Peer(Peer):
         except BadRequest as exc:
             self._refuse(exc if self._may_speak() else RateLimited(), exc.id or "", exc.channel)
             return
-        if isinstance(request, Ping | Pong):
+        if isinstance(request, PINGS):
             self.pinged(1)
             if isinstance(request, Ping):
                 self.socket.write(text_frame(pong(request.id)))
@@ -214,13 +212,11 @@ class V1Peer(Peer):
         if isinstance(request, Join):
             self._rules.on_move(self, request)
             return
-        for conn in self.conns:
-            if conn.format.channel == request.channel and conn.hear is not None:
-                break
-        else:
+        conn = self.find(request.channel)
+        if conn is None or conn.hear is None:
             raise NotJoined
         if isinstance(request, Leave):
-            self._rules.on_move(self, Parting(conn, request.id or ""))
+            self._rules.on_move(self, request)
             conn.hear = None
         else:
             conn.hear(request)
@@ -228,6 +224,13 @@ class V1Peer(Peer):
     def _tell(self, event: Event, channel: str) -> None:
         form = self._rules.formats.of(channel, deflated=self.socket.deflates)
         self.socket.write(form.encode([event]))
+
+    def _end(self, conn: "V1Conn", closing: Closing) -> None:
+        """Be in that channel no more, and answer the join that was not welcomed yet."""
+        self.drop(conn)
+        if conn.join_id:
+            self._tell(self._unjoined(conn.join_id, closing), conn.format.channel)
+        conn.end(closing)
 
     def _unjoined(self, id: str, closing: Closing) -> Refusal:
         """The answer to a join whose channel was ended before the welcome."""

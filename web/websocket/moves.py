@@ -12,9 +12,9 @@ import gevent
 
 from chat.errors import AlreadyJoined, ChatError, OtherUser, RateLimited, ServerClosed, TooManyChannels
 from chat.member import Member, Resume
-from chat.requests import CHANNELS, Join
+from chat.requests import CHANNELS, Join, Leave
 from chat.tokens import Grant
-from web.websocket.conn import Move, Parting, V1Peer
+from web.websocket.conn import Move, V1Peer
 from web.websocket.deadline import at_most
 
 PATIENCE: Final = 5.0  # seconds for what was asked of a channel before it was left
@@ -48,9 +48,10 @@ class Entry(Protocol):
 class Moves:
     """The moves of all sockets of a gate."""
 
-    def __init__(self, entry: Entry, resume_limit: int) -> None:
+    def __init__(self, entry: Entry, resume_limit: int, patience: float = PATIENCE) -> None:
         self._entry = entry
         self._resume_limit = resume_limit
+        self._patience = patience
         self._greenlets: dict[V1Peer, gevent.Greenlet[..., None]] = {}
 
     def put(self, peer: V1Peer, move: Move) -> None:
@@ -80,10 +81,12 @@ class Moves:
                 peer.close()
 
     def _move(self, peer: V1Peer, move: Move) -> None:
-        if isinstance(move, Parting):
-            with at_most(PATIENCE):
-                move.conn.member.flush()
-            peer.part(*move)
+        if isinstance(move, Leave):
+            conn = peer.find(move.channel)
+            if conn is not None:
+                with at_most(self._patience):
+                    conn.member.flush()
+            peer.part(move)
             return
         try:
             self._join(peer, move)
@@ -102,7 +105,7 @@ class Moves:
         grant = self._entry.redeem(request.token)
         if (grant.username, grant.session) != (peer.grant.username, peer.grant.session):
             raise OtherUser
-        if any(conn.format.channel == grant.channel for conn in peer.conns):
+        if peer.find(grant.channel) is not None:
             raise AlreadyJoined
         member = self._entry.reserve(grant)
         if self._entry.draining or peer.socket.closing is not None:  # meanwhile

@@ -12,13 +12,13 @@ from chat.errors import ConnEOF
 from chat.event import Message
 from chat.frames import Limits
 from chat.member import Member
-from chat.requests import Delete, Edit, History, Join, Publish, Read, Typing
+from chat.requests import Delete, Edit, History, Join, Leave, Publish, Read, Typing
 from chat.testing import TurnedClock
 from chat.tokens import Grant
 from tests.chat.fakes import HomeFake
 from tests.chat.steps import never_yields
 from tests.web.fakes import BINARY, CLOSE, PING, PONG, TEXT, Frame, SocketFake, client_frame, close_frame, deflated
-from web.websocket.conn import Move, Parting, PlainConn, V1Conn, V1Peer, V1Rules
+from web.websocket.conn import Move, PlainConn, V1Conn, V1Peer, V1Rules
 from web.websocket.formats import PLAIN, V1Formats
 from web.websocket.limits import SocketLimits
 from web.websocket.peer import Peer, Rules
@@ -616,7 +616,7 @@ def test_joins_and_leaves_are_handed_on_and_a_channel_that_is_being_left_hears_n
     talks.ask(type="publish", channel="attic", text="late", id="3")
     talks.ask(type="leave", channel="attic", id="4")
 
-    assert talks.talk.moves == [Join("t", "1"), Parting(talks.peer.conns[1], "2")]
+    assert talks.talk.moves == [Join("t", "1"), Leave("attic", "2")]
     assert talks.heard["attic"] == []
     assert [(event["code"], event["id"]) for event in talks.socket.events[2:]] == [("not_joined", "3"), ("not_joined", "4")]
 
@@ -649,7 +649,7 @@ def test_a_channel_that_ends_while_it_pauses_lets_the_others_speak(talks: Talks,
     assert not talks.socket.reading
 
     if end == "left":
-        talks.peer.part(attic, "1")
+        talks.peer.part(Leave("attic", "1"))
     else:
         attic.close(4503, "kicked")
     gevent.sleep(0)
@@ -768,7 +768,7 @@ def test_nothing_of_many_channels_yields(talks: Talks) -> None:
         talks.conns["garden"].probe()
         talks.conns["garden"].pause()
         talks.conns["garden"].resume()
-        talks.peer.part(talks.peer.conns[1], "1")
+        talks.peer.part(Leave("attic", "1"))
         talks.conns["garden"].close()
         talks.peer.hush()
         talks.peer.close()

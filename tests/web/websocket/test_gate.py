@@ -5,65 +5,17 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 
-from chat import ChatServer
 from chat.closing import CHANNEL_CLOSED, GONE, KICKED, LOGGED_OUT, NOT_ALLOWED, REPLACED, STALE, Closing
 from chat.errors import ServerClosed, UserAlreadyConnected
-from chat.member import EVERYBODY, Member, Resume
+from chat.member import EVERYBODY, Resume
 from chat.testing import TurnedClock
-from chat.tokens import Grant
 from tests.chat.steps import never_yields, wait_until
 from tests.web.fakes import BINARY, PONG, SocketFake, client_frame, close_frame
-from web.settings import Settings, load
+from tests.web.websocket.house import House, MakeHouse, heard, part
 from web.websocket.base import LINGER
 from web.websocket.census import TooManyConnections
-from web.websocket.gate import BATCH, LATE, Gate, RightsOf
+from web.websocket.gate import BATCH, LATE
 from web.websocket.limits import CLOSE_TIMEOUT
-
-
-class House:
-    """A chat server with a gate, and sockets whose peers are the test."""
-
-    def __init__(self, clock: TurnedClock, controller: object = None, **settings: object) -> None:
-        self.clock = clock
-        config = {f"CHAT_{name}": value for name, value in settings.items()}
-        self.settings: Settings = load(config, {}, "instance", controller=controller)
-        self.rights_of: RightsOf = lambda username, channel: EVERYBODY
-        self.server = ChatServer(self.settings.conf, clock=clock)
-        self.gate = Gate(self.settings, self.server, lambda *who: self.rights_of(*who), clock)
-        self.server.create_channel("lobby")
-
-    def reserve(self, username: str, session: str | None = None, rights: frozenset[str] = EVERYBODY) -> Member:
-        return self.server.reserve(Grant(username, "lobby", session), rights)
-
-    def enter(
-        self,
-        username: str = "ann",
-        *,
-        v1: bool = True,
-        resume: Resume | None = None,
-        session: str | None = None,
-        deflates: bool = False,
-    ) -> SocketFake:
-        """All that a handshake does; returns once it is in."""
-        ticket = self.gate.count(username, "a")
-        member = self.reserve(username, session)
-        socket = SocketFake(self.clock, self.gate.bounds, deflates=deflates)
-        self.gate.enter(socket, member, ticket, v1=v1, resume=resume)
-        wait_until(lambda: socket.reading or socket.closing is not None)
-        return socket
-
-    def review(self, rights_of: RightsOf) -> None:
-        """The application has changed its mind, and is asked again."""
-        self.rights_of = rights_of
-        self.gate.review()
-
-    @property
-    def counted(self) -> tuple[int, int]:
-        """Who is in, and who is counted."""
-        return len(self.gate), len(self.gate.census)
-
-
-MakeHouse = Callable[..., House]
 
 
 @pytest.fixture
@@ -83,20 +35,6 @@ def make_house(clock: TurnedClock) -> Iterator[MakeHouse]:
 @pytest.fixture
 def house(make_house: MakeHouse) -> House:
     return make_house()
-
-
-def heard(socket: SocketFake, type: str) -> list[dict[str, object]]:
-    """All events of that type, once there is one."""
-    wait_until(lambda: any(event["type"] == type for event in socket.events))
-    return [event for event in socket.events if event["type"] == type]
-
-
-def part(*sockets: SocketFake) -> None:
-    """The peers hear our goodbye and hang up."""
-    for socket in sockets:
-        wait_until(lambda socket=socket: socket.reading or socket.closed)
-        if not socket.closed:
-            socket.hang_up()
 
 
 # In

@@ -356,8 +356,6 @@ class ChannelLoop:
         match item:
             case Sync(reached):
                 reached.set()
-            case Said(done=AsyncResult() as done):
-                done.set_exception((self.ended_as or ChannelClosed)(self._record.name))
             case Join(listed=AsyncResult() as listed):  # what it had missed was still being read when it was disconnected
                 listed.set(None)
 

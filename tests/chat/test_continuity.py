@@ -1,15 +1,20 @@
 """Where a channel's log goes on: after a restart, after a process that died, and after a machine that did."""
 
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 
 import gevent
 import pytest
 
 from chat import ChatChannel, ChatServer
 from chat.archive import Archive, MemoryArchive, Unread
+from chat.archive.sql import SqlArchive
 from chat.clock import Clock
-from chat.database import Database
+from chat.database import Database, upgrade
 from chat.errors import BrokerUnavailable, InvalidChannel
 from chat.event import Ack, Logged, Message, Welcome
 from chat.member import Resume
@@ -21,6 +26,8 @@ from chat.testing import TurnedClock
 from chat.tokens import Grant
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter_directly, wait_until
+
+TOP = Path(__file__).parents[2]
 
 Start = Callable[..., ChatServer]
 
@@ -304,3 +311,50 @@ def test_many_who_come_back_after_a_kill_find_one_channel(start, archive):
     gevent.joinall(found, timeout=5, raise_error=True)
 
     assert len({one.value for one in found}) == 1
+
+
+KILLED = """
+    import sys
+    from chat import ChatServer
+    from chat.archive.sql import SqlArchive
+    from chat.database import Database, upgrade
+    from chat.registry.sql import SqlRegistry
+    from chat.schema import CHAT
+
+    database = Database(sys.argv[1], CHAT)
+    server = ChatServer(registry=SqlRegistry(database), archive=SqlArchive(database))
+    lobby = server.create_channel("lobby")
+    print(lobby.epoch, flush=True)
+    while True:
+        lobby.new_broadcast("hello", "bob")
+        lobby.flush()
+        print(lobby.offset, flush=True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_real_kill_takes_back_nothing_that_was_heard(databases, make_server, tmp_path, request, kind):
+    url = f"sqlite:///{tmp_path}/chat.db" if kind == "sqlite" else request.getfixturevalue("postgres").url
+    upgrade(url, CHAT)
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TOP) as process:
+        epoch = process.stdout.readline().strip()
+        heard = [int(process.stdout.readline()) for _ in range(20)]
+        process.kill()
+        heard += map(int, process.stdout.read().split())
+
+    databases.append(Database(url, CHAT))
+    archive = SqlArchive(databases[-1])
+    server = make_server(backends={"registry": SqlRegistry(databases[-1]), "archive": archive})
+    try:
+        lobby = server.get_channel("lobby")
+        last = lobby.offset
+        say(lobby, "again")
+        kept = [event.offset for event in archive.read(lobby.log, 0, 1 << 20)]
+    finally:
+        server.close()
+        archive.close()
+
+    assert lobby.epoch == epoch
+    assert heard[-1] <= last <= heard[-1] + 1
+    assert kept == list(range(1, last + 2))

@@ -261,6 +261,14 @@ class Chatter:
         self.send(type="publish", channel=self.channel, id=id, text=text, **more)
         return id
 
+    def ask(self, **request: object) -> dict[str, Any]:
+        """Ask for something here, and return its answer, which must not be a refusal."""
+        self._number += 1
+        self.send(channel=self.channel, id=f"{self.welcome['user']['user']}-{self._number}", **request)
+        answer = self.hear("ack", "error")
+        assert answer["type"] == "ack", answer
+        return answer
+
     def send(self, **frame: object) -> None:
         self.socket.send(json.dumps(frame))
 

@@ -93,10 +93,10 @@ bench-programs:
 	{ ldconfig -p || /sbin/ldconfig -p; } 2>/dev/null | grep -q 'libuv\.so\.1' || wanted="$$wanted libuv1"; \
 	$(install)
 
-# axe-core, for the accessibility tests, and TypeScript, for the types of chat-client; without them those fail, and the others run.
+# axe-core, for the accessibility tests; without it they fail, and the others run.
 node_modules/.package-lock.json: package.json package-lock.json
 	@if command -v npm >/dev/null; then npm ci --loglevel=error >/dev/null && touch $@; \
-		else echo "Some tests want axe-core and TypeScript: install npm (apt-get install npm), and run make test again."; fi
+		else echo "The accessibility tests want axe-core: install npm (apt-get install npm), and run make test again."; fi
 
 clean:
 	rm -rf $(VENV) node_modules bench/.env .mypy_cache .ruff_cache .pytest_cache

@@ -18,13 +18,14 @@ import gevent
 from flask import Blueprint, Flask, current_app, session
 from gevent.lock import RLock
 
-from chat.broker import MemoryBroker
+from chat.archive.sql import SqlArchive, check_url
 from chat.closing import SERVER_CLOSED
 from chat.database import Database, Schema
 from chat.errors import InvalidUser, ServerClosed
 from chat.member import ACTIONS, EVERYBODY
 from chat.names import check_display_name, check_username
 from chat.rate import Rate
+from chat.registry.boot import VOLATILE, boot_id
 from chat.registry.sql import SqlRegistry
 from chat.schema import CHAT
 from chat.server import ChatServer
@@ -75,10 +76,13 @@ class _Running:
         self.pid = os.getpid()
         self.is_draining = False
         self.deadline = inf  # of sockets and channels, while it drains
-        self.database = Database(configuration.database_url(settings), *schemas)
-        self.server = ChatServer(
-            settings.conf, registry=SqlRegistry(self.database), broker=MemoryBroker(recent=settings.resume_limit)
-        )
+        url = configuration.database_url(settings)
+        if settings.archive:
+            check_url(url)
+        self.database = Database(url, *schemas)
+        self.archive = SqlArchive(self.database) if settings.archive else None
+        registry = SqlRegistry(self.database, boot_id() if settings.archive else VOLATILE)
+        self.server = ChatServer(settings.conf, registry=registry, archive=self.archive)
         self.gate = Gate(settings, self.server, rights_of)
         clock, rate = self.gate.clock, settings.handshake_rate
         self.tokens = Throttle(Rate.per_second(settings.token_rate, BURST), clock)
@@ -284,6 +288,9 @@ class Chat:
         stopping = gevent.spawn(running.server.stop, SERVER_CLOSED, max(self._rest(), 0))
         running.gate.await_goodbyes(lambda: self._rest() <= 0)
         self._wait_for(stopping, -last / 4)
+        if running.archive is not None:
+            with at_most(last / 8):
+                running.archive.close()
         with at_most(last / 4):
             running.database.close()
         self._is_drained, self._running = True, None

@@ -117,6 +117,8 @@ class Settings:
     """Signs the session cookies; standalone only.  Generated once and kept in the instance folder."""
     database_url: str = _setting(_text, "")
     """SQLAlchemy URL; SQLite in the instance folder."""
+    archive: bool = _setting(_flag, True)
+    """What is said is kept in the database, and there before anybody hears it; else in memory, as far as it goes."""
     redis_url: str = _setting(_text, "")
     """For more than one process."""
     workers: int = _setting(_whole, 1)

@@ -19,6 +19,7 @@ from chat.archive.retention import Retention
 from chat.archive.rows import GONE, MESSAGE, LogRow, date_of, event_of, micros, past_of
 from chat.clock import Clock, SystemClock
 from chat.database import Database
+from chat.engine import parse
 from chat.errors import BrokerUnavailable, DatabaseUnavailable, NotStorable
 from chat.event import Logged, Past
 from chat.grouping import Grouping
@@ -70,6 +71,12 @@ UNREAD: Final = """
         AND said.kind = 'message' AND said.deleted IS NULL AND said.sender <> :username LIMIT :most
     ) AS mentions) FROM marked
 """
+
+
+def check_url(url: str) -> None:
+    """See that it is a database that can keep a log.  Raises: ValueError."""
+    if parse(url).get_backend_name() not in ASKED:
+        raise ValueError("messages are kept in SQLite or PostgreSQL; CHAT_ARCHIVE=off does without")
 
 
 class SqlArchive(Archive):

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import re
+import secrets
 import socket
 import ssl
 from collections.abc import Awaitable
@@ -252,22 +253,12 @@ class Chatter:
         self.socket = socket
         self.channel = channel
         self.welcome = self.hear("welcome")
-        self._number = 0
 
     def say(self, text: str, **more: str) -> str:
-        """Publish, and return the id."""
-        self._number += 1
-        id = f"{self.welcome['user']['user']}-{self._number}"
+        """Publish, and return the id, which nobody else has, on another connection or in a run before."""
+        id = secrets.token_hex(12)
         self.send(type="publish", channel=self.channel, id=id, text=text, **more)
         return id
-
-    def ask(self, **request: object) -> dict[str, Any]:
-        """Ask for something here, and return its answer, which must not be a refusal."""
-        self._number += 1
-        self.send(channel=self.channel, id=f"{self.welcome['user']['user']}-{self._number}", **request)
-        answer = self.hear("ack", "error")
-        assert answer["type"] == "ack", answer
-        return answer
 
     def send(self, **frame: object) -> None:
         self.socket.send(json.dumps(frame))

@@ -80,24 +80,26 @@ def _only_worker_is_not(server: Server, old: int) -> bool:
     return len(children) == 1 and int(children[0]) != old
 
 
-def test_a_channel_has_a_new_epoch_after_kill_9(site: Site) -> None:
+def test_after_kill_9_a_channel_goes_on_where_it_was(site: Site) -> None:
     server, ann = site.server, site.person("ann")
     ann.create("lobby")
     chatter = ann.enter("lobby")
-    chatter.say("soon forgotten")
+    chatter.say("not forgotten")
     chatter.hear("ack")
 
     os.kill(worker_of(server), signal.SIGKILL)
     assert chatter.closing() == (1006, "")
-    again = until(lambda: _enter(ann, "lobby"), "a new worker", detail=lambda: server.log)
+    position = f"?epoch={chatter.welcome['epoch']}&offset=0"
+    again = until(lambda: _enter(ann, "lobby", position), "a new worker", detail=lambda: server.log)
 
-    assert again.welcome["epoch"] != chatter.welcome["epoch"]
-    assert again.welcome["offset"] == 0
+    assert (again.welcome["epoch"], again.welcome["offset"]) == (chatter.welcome["epoch"], 1)
+    assert again.welcome["recovered"] is True
+    assert again.hear("message")["text"] == "not forgotten"
 
 
-def _enter(person: Person, channel: str):
+def _enter(person: Person, channel: str, query: str = ""):
     try:
-        return person.enter(channel)
+        return person.enter(channel, query=query)
     except OSError:
         return None
 

@@ -151,6 +151,13 @@ def test_a_database_that_cannot_be_used_is_told_when_it_starts(make_host: MakeHo
         chat.start()
 
 
+def test_a_database_that_cannot_keep_messages_is_refused_saying_what_to_set(make_host: MakeHost) -> None:
+    chat = chat_of(make_host(DATABASE_URL="mysql://ann:hunter2@db/chat"))
+
+    with pytest.raises(SettingError, match=r"^CHAT_DATABASE_URL: .* SQLite or PostgreSQL; CHAT_ARCHIVE=off does without$"):
+        chat.start()
+
+
 def test_a_password_in_the_address_of_a_database_is_not_told(make_host: MakeHost) -> None:
     chat = chat_of(make_host(DATABASE_URL="nosuch://ann:hunter2@db/chat"))
 

@@ -46,6 +46,7 @@ KINDS = [
     ("CHAT_DRAIN_TIMEOUT", "1", 0.5, 1.0, 0.5, 4.0),
     ("CHAT_RESUME_LIMIT", "0", 5, 0, 5, 1000),
     ("CHAT_REAUTHORIZE", "60", 1, 60.0, 1.0, 300.0),
+    ("CHAT_ARCHIVE", "off", True, False, True, True),
     ("CHAT_FAST_HANDSHAKE", "yes", False, True, False, False),
     ("CHAT_COMPRESSION", "on", False, True, False, False),
 ]
@@ -215,6 +216,7 @@ WRONG: list[tuple[str, object]] = [
     ("CHAT_DRAIN_TIMEOUT", 0),
     ("CHAT_RESUME_LIMIT", "-1"),
     ("CHAT_REAUTHORIZE", "0"),
+    ("CHAT_ARCHIVE", "perhaps"),
     ("CHAT_FAST_HANDSHAKE", "perhaps"),
     ("CHAT_COMPRESSION", "gzip"),
     ("CHAT_READ_BUF", "0"),

@@ -7,6 +7,7 @@ that.
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -17,7 +18,7 @@ from chat import ChatChannel, RestrictedChatChannel
 from chat.closing import Closing
 from chat.conn import OnGone, OnMessage
 from chat.errors import BrokerUnavailable
-from chat.event import Event, Message
+from chat.event import Event, Logged
 from chat.member import Member, Resume, State
 from chat.requests import Request
 from chat.testing import TurnedClock
@@ -107,6 +108,8 @@ class Seat:
     conn: "ModelConn | Outsider | None" = None
     resume: Resume | None = None
     joined_in_fault: bool = False
+    beyond: bool = False
+    """It came back to an offset beyond the end, which may have been reached before its turn came."""
     ends: set[int] = field(default_factory=set)
     """Codes with which it must have ended, whichever came first."""
     frail: set[int] = field(default_factory=set)
@@ -139,21 +142,17 @@ class RecordedArchive(GatedArchive):
     def __init__(self, clock: TurnedClock) -> None:
         super().__init__()
         self.clock = clock
-        self.logs: dict[str, list[tuple[float, Message]]] = {}
+        self.logs: dict[str, list[tuple[float, Logged]]] = {}
 
-    def append(self, log: str, events: Sequence[Message]) -> None:
+    def append(self, log: str, events: Sequence[Logged]) -> None:
         now = self.clock.monotonic()
         super().append(log, events)
         kept = self.logs.setdefault(log, [])
         assert [event.offset for event in events] == list(range(len(kept) + 1, len(kept) + len(events) + 1))
-        kept += [(now, _copy(event)) for event in events]
+        kept += [(now, copy(event)) for event in events]
 
-    def log_of(self, room: Room) -> list[Message]:
+    def log_of(self, room: Room) -> list[Logged]:
         return [event for _, event in self.logs.get(room.channel.log, [])]
-
-
-def _copy(event: Message) -> Message:
-    return Message(event.sender, event.text, event.date, event.id, event.offset, event.rendered)
 
 
 class ModelConn(DirectFake):

@@ -30,10 +30,11 @@ from chat.errors import (
     UserAlreadyConnected,
     UserNotHere,
 )
+from chat.event import Message
 from chat.member import Resume, State
 from chat.presence import MemoryPresence
 from chat.registry import MemoryRegistry
-from chat.requests import Publish
+from chat.requests import Delete, Edit, Publish, Request
 from chat.testing import TurnedClock, chat_greenlets
 from chat.tokens import Grant
 from tests.chat.fakes import LastingRegistry
@@ -60,6 +61,7 @@ USERS = st.sampled_from(["ada", "bob", "cy"])
 CHANNELS = st.sampled_from(["lobby", "attic"])
 IDS = st.sampled_from([None, None, "i1", "i2", "i3"])
 ADDRESSEES = st.sampled_from([None, None, "ada", "bob", "cy"])
+CHANGES = st.tuples(st.booleans(), st.sampled_from([0, 0, 1, 2, 5, -1, -2]), st.sampled_from(["c1", "c2", "c3"]))
 WHICH = st.integers(0, 9)
 TEXTS = st.sampled_from([*[""] * 8, "bad", "raise", "cancel", "yield", "speak", "kick", "close", "deadline"])
 GREETINGS = st.sampled_from(["", "", "", "raise", "yield", "speak", "kick", "close", "deadline"])
@@ -270,6 +272,7 @@ class Channels(RuleBasedStateMachine):
     def connect(self, seat: Seat, way: WayIn) -> None:
         if way.back is not None:
             last = len(self.archive.log_of(seat.room))
+            seat.beyond = way.back < 0
             seat.resume = Resume(seat.room.epoch, max(0, last - way.back), way.limit)
         seat.conn = conn = Outsider() if way.outside else self.new_conn(seat)
         seat.joined_in_fault = self.faulty
@@ -359,8 +362,27 @@ class Channels(RuleBasedStateMachine):
             for _ in range(count):
                 found[1].say(self.text(""))
 
-    def asked(self, seat: Seat, request: Publish) -> None:
+    @precondition(SOMEBODY_IS_THERE)
+    @rule(which=WHICH, changes=st.lists(CHANGES, min_size=1, max_size=4))
+    def change(self, which: int, changes: list[tuple[bool, int, str]]) -> None:
+        """Edit or delete what they said, the `back`th from the end; or what is somebody's, or still to be said."""
+        if (found := self.pick_direct(which)) is None:
+            return
+        seat, conn = found
+        for deletes, back, id in changes:
+            log = self.archive.log_of(seat.room)
+            own = [event.offset for event in log if isinstance(event, Message) and event.sender == seat.username]
+            target = own[-1 - back] if 0 <= back < len(own) else max(1, len(log) - back)
+            conn.ask(Delete(target, id=id) if deletes else Edit(target, self.text(""), id=id))
+
+    def asked(self, seat: Seat, request: Request) -> None:
         """A request reaches the channel."""
+        if isinstance(request, Edit | Delete):
+            self.said += 1
+            number = numbers(request.text)[0] if isinstance(request, Edit) else self.said
+            seat.asked.append(self.remember(seat.room, Saying(number, Fate.UNKNOWN, seat.username, None, request.id)))
+            return
+        assert isinstance(request, Publish)
         saying = self.remember(seat.room, Saying(*numbers(request.text), Fate.HEARD, seat.username, request.to, request.id))
         seat.asked.append(saying)
         what = request.text.split()[0]
@@ -545,5 +567,5 @@ def test_whatever_happens_nothing_is_lost_and_nothing_left_behind() -> None:
         Channels,
         settings=settings(max_examples=4 * settings().max_examples, stateful_step_count=50, phases=PHASES),
     )
-    for what in ("recovered", "Ack", "Whisper", "lines outside", "refused by the log"):
+    for what in ("recovered", "Ack", "Whisper", "Edited", "Deleted", "lines outside", "refused by the log"):
         assert Channels.reached[what] >= 20, Channels.reached

@@ -3,17 +3,21 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from chat.closing import CHANNEL_CLOSED, GONE
-from chat.errors import BadText, BrokerUnavailable, HookFailed, UserNotHere
-from chat.event import Ack, Event, Joined, Left, Message, Refusal, Welcome, Whisper
+from chat.errors import BadText, BrokerUnavailable, HookFailed, MessageDeleted, NoSuchMessage, NotYourMessage, UserNotHere
+from chat.event import Ack, Deleted, Edited, Event, Joined, Left, Logged, Refusal, Welcome, Whisper
 from chat.member import State
 from tests.chat.model import REMEMBERED, Fate, ModelConn, Outsider, RecordedArchive, Room, Seat, numbers
+
+UNCHANGEABLE = MessageDeleted, NoSuchMessage, NotYourMessage
 
 
 def check_log(archive: RecordedArchive, room: Room) -> None:
     """Everything accepted is in the log once, nothing refused is, each member's in the order it was said."""
     entries = archive.logs.get(room.channel.log, [])
-    logged = Counter(number for _, event in entries for number in numbers(event.text))
+    logged = Counter(number for _, event in entries for number in numbers(text_of(event)))
     assert all(count == 1 for count in logged.values()), logged
     last: dict[tuple[str, str], float] = {}
     for when, event in entries:
@@ -30,7 +34,7 @@ def check_log(archive: RecordedArchive, room: Room) -> None:
             assert saying.number in logged or (saying.sender, saying.id) in last, saying
     for seat in room.seats:
         own = {saying.number for saying in seat.asked}
-        order = [number for _, event in entries for number in numbers(event.text) if number in own]
+        order = [number for _, event in entries for number in numbers(text_of(event)) if number in own]
         assert order == sorted(order)
 
 
@@ -49,12 +53,16 @@ def check_heard(archive: RecordedArchive, seat: Seat) -> None:
     assert isinstance(welcome, Welcome)
     assert not any(isinstance(event, Welcome) for event in events[1:])
     start = _start(seat, welcome)
-    heard = [event for event in events if isinstance(event, Message)]
-    assert heard == log[start : start + len(heard)], "a gap, a duplicate, or another order"
+    heard = [event for event in events if isinstance(event, Logged)]
+    gone = erased(log)
+    for event, kept in zip(heard, log[start:], strict=False):
+        is_erased = event.offset in gone and not isinstance(event, Deleted) and not event.text
+        assert (replace(event, text=text_of(kept)) if is_erased else event) == kept, "a gap, a duplicate, or another order"
     whispers = [event for event in events if isinstance(event, Whisper)]
     assert all(seat.username in (event.sender, event.to) for event in whispers)
     assert max(Counter(number for event in whispers for number in numbers(event.text)).values(), default=1) == 1
     _check_acks(log, seat, events)
+    assert start + len(heard) <= len(log)
     if seat.member.state is State.LIVE or seat.ends == {CHANNEL_CLOSED.code}:
         assert start + len(heard) == len(log), "something was not heard by a member that stayed to the end"
     if seat.member.state is State.LIVE:
@@ -69,8 +77,19 @@ def check_heard(archive: RecordedArchive, seat: Seat) -> None:
                 heard_before.add(key)
 
 
-def _check_lines(log: Sequence[Message], seat: Seat, conn: Outsider) -> None:
-    logged = [number for event in log for number in numbers(event.text)]
+def text_of(event: Logged) -> str:
+    return "" if isinstance(event, Deleted) else event.text
+
+
+def erased(log: Sequence[Logged]) -> set[int]:
+    """The offsets of texts that were deleted; whoever comes late does not get them."""
+    targets = {event.target for event in log if isinstance(event, Deleted)}
+    return targets | {event.offset for event in log if isinstance(event, Edited) and event.target in targets}
+
+
+def _check_lines(log: Sequence[Logged], seat: Seat, conn: Outsider) -> None:
+    gone = erased(log)
+    logged = [number for event in log if event.offset not in gone for number in numbers(text_of(event))]
     heard = [number for text in conn.sent for number in numbers(text) if number in logged]
     if heard:
         start = logged.index(heard[0])
@@ -83,11 +102,11 @@ def _start(seat: Seat, welcome: Welcome) -> int:
     resume = seat.resume
     assert welcome.epoch == seat.room.epoch
     can_be = resume is not None and resume.epoch == welcome.epoch and 0 <= welcome.offset - resume.offset <= resume.limit
-    assert welcome.recovered == can_be or (can_be and seat.joined_in_fault)
+    assert welcome.recovered == can_be or (can_be and (seat.joined_in_fault or seat.beyond))
     return resume.offset if resume is not None and welcome.recovered else welcome.offset
 
 
-def _check_acks(log: Sequence[Message], seat: Seat, events: Sequence[Event]) -> None:
+def _check_acks(log: Sequence[Logged], seat: Seat, events: Sequence[Event]) -> None:
     """Every ack's offset holds that message."""
     for event in events:
         if isinstance(event, Ack) and event.offset is not None:
@@ -100,7 +119,7 @@ def _check_answers(seat: Seat, events: Sequence[Event]) -> None:
     asked = Counter(saying.id for saying in seat.asked if saying.id is not None)
     answers = [event for event in events if isinstance(event, Ack | Refusal) and event.id]
     assert Counter(event.id for event in answers) == asked
-    allowed = {error.code for error in (BadText, BrokerUnavailable, HookFailed, UserNotHere)}
+    allowed = {error.code for error in (BadText, BrokerUnavailable, HookFailed, UserNotHere, *UNCHANGEABLE)}
     assert {event.code for event in answers if isinstance(event, Refusal)} <= allowed
     for saying in seat.asked:
         if saying.id is not None and asked[saying.id] == 1 and saying.to is None:
@@ -155,4 +174,4 @@ def check_end(seat: Seat) -> None:
 def check_late(seat: Seat, offset: int) -> None:
     """Of what came after its end, nothing was said after it; `offset` is what had been said then."""
     assert isinstance(seat.conn, ModelConn)
-    assert all(event.offset <= offset for event in seat.conn.belated if isinstance(event, Message))
+    assert all(event.offset <= offset for event in seat.conn.belated if isinstance(event, Logged))

@@ -75,6 +75,13 @@ class _Idle(NamedTuple):
 Item: TypeAlias = Said | Join | Leave | Sync | Stop | _Fold | _Idle
 
 
+class _ToBeRead(Exception):
+    """What a member has missed is not at hand; nobody was listed."""
+
+    def __init__(self, missed: Missed) -> None:
+        self.missed = missed
+
+
 class ChannelLoop:
     """The inside of a channel, whose outside `channel` is.
 
@@ -255,10 +262,10 @@ class ChannelLoop:
         member, listed, missed = join
         try:
             self.out.publish()  # what was said before it came is not for its ears, where the log is not waited for
-            if missed is not None and member.state is State.JOINING and not self.reader.complete(missed):
-                self.reader.read(missed, lambda: self.inbox.force(join))
-                return
             before = self.hooks.shield(lambda: self._list(member, missed))
+        except _ToBeRead as exc:
+            self.reader.read(exc.missed, lambda: self.inbox.force(join))
+            return
         except Exception as exc:
             if listed is None:
                 member.drop(INTERNAL)
@@ -274,9 +281,14 @@ class ChannelLoop:
             self._notify(self._notices.renamed(before, member.user))
 
     def _list(self, member: Member, missed: Missed | None) -> User | None:
-        """Let the member hear all from here on; return how its user was listed until now, None if not."""
+        """Let the member hear all from here on; return how its user was listed until now, None if not.
+
+        Raises: _ToBeRead.
+        """
         if member.state is not State.JOINING:  # it has gone by now
             return member.user
+        if missed is not None and not self.reader.complete(missed):
+            raise _ToBeRead(missed)
         key = self._key
         before = self._presence.confirm(key, member.user, member.id)
         self._active = self._clock.monotonic()

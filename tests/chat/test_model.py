@@ -369,6 +369,8 @@ class Channels(RuleBasedStateMachine):
         if (found := self.pick_direct(which)) is None:
             return
         seat, conn = found
+        conn.say(self.text(""))
+        gevent.idle()
         for deletes, back, id in changes:
             log = self.archive.log_of(seat.room)
             own = [event.offset for event in log if isinstance(event, Message) and event.sender == seat.username]

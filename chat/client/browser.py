@@ -4,9 +4,10 @@
 asked for rarely, and one that was kept open would have to be tried, found dead and opened anew.
 """
 
+import io
 import ssl
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from http.cookies import CookieError, SimpleCookie
 from typing import Final, NamedTuple
 
@@ -57,7 +58,33 @@ class Answer(NamedTuple):
         return float(given) if given.isascii() and given.isdecimal() else None
 
 
+class _Lines(io.BufferedReader):
+    """What `http.client` reads; to it a head that breaks off in the middle is a short one."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size:
+            raise IncompleteRead(line)
+        return line
+
+
+class _Response(HTTPResponse):
+    """One that breaks off is an error, wherever it does."""
+
+    def begin(self) -> None:
+        self.fp = _Lines(self.fp.detach())
+        super().begin()
+
+    def read(self, amt: int | None = None) -> bytes:
+        body = super().read(amt)
+        if self.length and len(body) != amt:  # which it passes over where there is an `amt`
+            raise IncompleteRead(body, self.length)
+        return body
+
+
 class _Connection(HTTPConnection):
+    response_class = _Response
+
     def __init__(self, address: Address, tls: ssl.SSLContext | None) -> None:
         super().__init__(address.origin.partition("//")[2])
         self._address = address

@@ -91,6 +91,7 @@ def _judge_view(view: View, log: Sequence[Event], said: Mapping[tuple[str, str],
             faults.add("changed", f"{who} has heard {event}, and {stands} is kept")
     if view.last < len(log):
         faults.add("lost", f"{who} ends at {view.last}, and the channel goes on to {len(log)}")
+        return
     _compare(who, fold(view.chapters[-1].events, view.chapters[-1].items), fold(log), faults)
 
 

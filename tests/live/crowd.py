@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.live.cable import reset
 from tests.live.frames import cut_frame
 from tests.live.people import Place
 from tests.live.servers import Server, gunicorn, until
@@ -78,25 +79,42 @@ class Client:
 
 
 class Crowd:
-    """Clients that listen until they are sent away."""
+    """Clients that listen until they are sent away; they speak a `subprotocol`, or plain text.
 
-    def __init__(self, url: str, tokens: Sequence[str]) -> None:
+    `stops` are the queries with which those come who come back, each for the token at the same place.
+    """
+
+    def __init__(self, url: str, tokens: Sequence[str], *, subprotocol: str = "", stops: Sequence[str] = ()) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
         self._address = parts.hostname, parts.port
         self._host, self._path = parts.netloc, parts.path
         self._tokens = tokens
+        self._subprotocol = subprotocol
+        self._stops = stops or [""] * len(tokens)
         self._selector = selectors.DefaultSelector()
         self.clients: list[Client] = []
 
-    def connect(self) -> None:
-        """All of them."""
-        waiting = iter(self._tokens)
+    def connect(self, at_once: int = AT_ONCE) -> None:
+        """All of them, so many at a time."""
+        waiting = iter(zip(self._tokens, self._stops, strict=True))
         coming: set[Client] = set()
         while coming or len(self.clients) < len(self._tokens):
-            coming.update(self._begin(token) for token in islice(waiting, AT_ONCE - len(coming)))
+            coming.update(self._begin(*who) for who in islice(waiting, at_once - len(coming)))
             self._turn(coming, lambda client: client.open)
+
+    def wait(self, is_done: Callable[[Client], bool]) -> None:
+        """Listen until that is so for each of them."""
+        waiting = {client for client in self.clients if not is_done(client)}
+        while waiting:
+            self._turn(waiting, is_done)
+
+    def reset(self) -> None:
+        """End all connections by RST, which is what a lost network looks like once it is back."""
+        for client in self.clients:
+            reset(client.socket)
+        self._selector.close()
 
     def endings(self, *, polite: bool = True) -> list[tuple[int, str]]:
         """Close code and reason of each, once all have theirs; `polite` ones answer."""
@@ -113,16 +131,17 @@ class Crowd:
             client.socket.close()
         self._selector.close()
 
-    def _begin(self, token: str) -> Client:
+    def _begin(self, token: str, stop: str) -> Client:
         key = b64encode(os.urandom(16)).decode()
         lines = [
-            f"GET {self._path} HTTP/1.1",
+            f"GET {self._path}{stop} HTTP/1.1",
             f"Host: {self._host}",
             "Connection: Upgrade",
             "Upgrade: websocket",
             "Sec-WebSocket-Version: 13",
             f"Sec-WebSocket-Key: {key}",
             f"Authorization: Bearer {token}",
+            *([f"Sec-WebSocket-Protocol: {self._subprotocol}"] if self._subprotocol else []),
         ]
         client = Client(self._address, "\r\n".join([*lines, "", ""]).encode())
         self.clients.append(client)

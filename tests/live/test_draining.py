@@ -213,7 +213,7 @@ def test_a_restart_under_load_loses_nothing_that_was_acked_and_repeats_nothing(t
         desk.close()
         assert "Traceback" not in server.log
 
-    assert journal.faults == []
+    assert journal.faults.first == []
     assert journal.recoveries == 50
     assert {guest.last_closing[0] for guest in guests} == {1012}
 

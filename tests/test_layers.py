@@ -43,7 +43,9 @@ LAYERS = """
     chat.client.login chat.client.websocket chat.client.channel
     chat.client.session
     chat.client.client
-    chat.client
+    chat.client chat.client.screen chat.client.lines chat.client.commands
+    chat.client.terminal
+    chat.client.__main__
     chat.testing.clock chat.testing.turns
     chat.testing.conns
     chat.testing.faults chat.testing.person

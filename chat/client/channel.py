@@ -58,7 +58,8 @@ class Home(Protocol):
 class ClientChannel:
     """Made by `ChatClient.join`.  It outlives connections; what it says and hears is neither lost nor doubled by them."""
 
-    def __init__(self, name: str, home: Home, *, position: Position | None, listen: bool, queue: int) -> None:
+    def __init__(self, name: str, home: Home, *, position: Position | None, patient: bool, queue: int) -> None:
+        """`queue`: events that wait to be read; with 0 none is kept."""
         self.name = name
         self.entered: Receipt[None] = Receipt("", home.waits)
         """Settled by the first welcome."""
@@ -68,6 +69,8 @@ class ClientChannel:
         """How many users are here."""
         self.username = ""
         """Who we are here."""
+        self.is_patient = patient
+        """It is tried again when it fails before the first welcome."""
         self.tries = 0
         """How often it could not be joined since it was last."""
         self._home = home
@@ -77,7 +80,7 @@ class ClientChannel:
         self._is_ready = False  # welcomed, and what was missed is heard
         self._is_over = False
         self._error: Exception | None = None
-        self._bound = queue if listen else 0
+        self._bound = queue
         self._events: deque[Event] = deque()
         self._some = Flag()
         self._whispers: dict[tuple[str, str], None] = {}

@@ -95,6 +95,8 @@ class ChatClient:
         self._session: Session | None = None
         self._greenlet: gevent.Greenlet[[], None] | None = None
         self._attempt = 0
+        self._trouble: Exception | None = None
+        """What went wrong last, until it goes well."""
         self._is_closed = False
 
     def __enter__(self) -> "ChatClient":
@@ -104,12 +106,19 @@ class ChatClient:
         self.close(5.0 if kind is None else 0.0)
 
     def join(
-        self, name: str, *, position: Position | None = None, listen: bool = True, timeout: float | None = 30.0
+        self,
+        name: str,
+        *,
+        position: Position | None = None,
+        listen: bool = True,
+        patient: bool = True,
+        timeout: float | None = 30.0,
     ) -> ClientChannel:
         """Enter a channel, and return once welcomed.  Blocks.
 
         With `position` it goes on there: what was said since follows, or, where that cannot be had, Lost.  Without
-        `listen` nothing that is heard is kept: for who only speaks.
+        `listen` nothing that is heard is kept: for who only speaks.  Who is not `patient` gives up when it fails at first,
+        though it may go well a little later.
 
         Raises: InvalidChannel; AlreadyJoined; Refused, with the server's own code; LoginRefused; Ended; and after `timeout`
         seconds what went wrong last, or TimeoutError.  Then it is as if it had not been asked.
@@ -119,15 +128,13 @@ class ChatClient:
             raise NotOpen
         if name in self.channels:
             raise AlreadyJoined
-        channel = ClientChannel(name, self, position=position, listen=listen, queue=self._queue)
+        channel = ClientChannel(name, self, position=position, patient=patient, queue=self._queue if listen else 0)
         self.channels[name] = channel
         self._start()
         try:
             channel.entered.wait(timeout)
         except TimeoutError as exc:
-            if self.state.error is not None:
-                raise self.state.error from exc
-            raise
+            raise self._trouble or exc from exc
         finally:
             if not channel.username:
                 self.leave(channel, 0.0)
@@ -184,12 +191,13 @@ class ChatClient:
 
     def online(self) -> None:
         """It was welcomed."""
+        self._trouble = None
         self._tell(State("online"))
 
     def refused(self, channel: ClientChannel, error: Exception, attempt: int) -> float | None:
         """`channel` was not entered.  Return after how many seconds to try again; None where it was ended."""
         delay = delay_after(error, attempt, self.chance, was_in=channel.heard is not None)
-        if delay is not None:
+        if delay is not None and (channel.is_patient or channel.username):
             return delay
         for refused in list(self.channels.values()) if isinstance(error, LoginRefused) else [channel]:
             self.end(refused, error)
@@ -234,6 +242,7 @@ class ChatClient:
         except Exception as exc:  # the application's token function may raise what it likes
             delay = self.refused(channel, exc, self._attempt)
             self._attempt += delay is not None
+            self._trouble = exc
             return delay, exc
         try:
             closing = session.run()

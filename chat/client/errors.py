@@ -1,6 +1,6 @@
 """What goes wrong at a client's end; what the server refuses in words of its own is `Refused`."""
 
-from chat.closing import Closing
+from chat.closing import GONE, Closing
 from chat.errors import ChatError
 
 
@@ -60,7 +60,8 @@ class Ended(ChatError):
     def __str__(self) -> str:
         if self.closing is None:
             return self.text
-        return f"the server has ended this: {self.closing.reason or 'no reason given'} ({self.closing.code})"
+        reason = self.closing.reason or ("the connection was lost" if self.closing == GONE else "it gave no reason")
+        return f"{reason} ({self.closing.code})"
 
 
 class NotOpen(ChatError):

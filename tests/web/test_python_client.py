@@ -108,6 +108,25 @@ def test_several_channels_share_a_socket_and_each_is_resumed(come: Come, site: S
     assert messages(here[1], 1) == ["ann: still here"]
 
 
+def test_messages_are_edited_deleted_and_read_again(come: Come) -> None:
+    ann = come("ann").join("lobby")
+    for text in ("one", "two", "three"):
+        ann.publish(text).wait(5)
+    ann.edit(1, "uno").wait(5)
+    ann.delete(2).wait(5)
+
+    page = ann.history(limit=2)
+    assert [(past.offset, past.text, past.deleted is not None) for past in page.events] == [
+        (2, "", True),
+        (3, "three", False),
+    ]
+    assert page.more
+    assert [past.text for past in ann.history(before=2).events] == ["uno"]
+    with pytest.raises(Refused) as caught:
+        come("bob").join("lobby").edit(1, "mine").wait(5)
+    assert caught.value.code == "not_your_message"
+
+
 def test_who_is_sent_away_does_not_come_back(come: Come, site: Site) -> None:
     client = come("ann")
     ann = client.join("lobby")

@@ -590,6 +590,20 @@ def test_a_server_that_is_not_there_is_named(make_client: MakeClient, server: Sc
         make_client(chance=lambda: 0.5).join("lobby", timeout=0.2)
 
 
+def test_who_is_not_patient_gives_up_the_first_time_and_later_does_not(
+    enter: Enter, server: ScriptedServer, client: ChatClient
+) -> None:
+    joining = begin(client.join, "lobby", patient=False)
+    server.next().refuse(503, "too_many_connections")
+    with pytest.raises(Refused, match="too_many"):
+        joining.get(timeout=5)
+
+    _, peer = enter(given={"patient": False})
+    peer.cut()
+    server.next().refuse(503, "too_many_connections")
+    server.next().welcome(**BACK)
+
+
 def test_what_the_token_function_raises_ends_the_join(make_client: MakeClient) -> None:
     with pytest.raises(ZeroDivisionError):
         make_client(token=lambda channel: 1 / 0).join("lobby", timeout=5)

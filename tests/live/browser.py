@@ -138,6 +138,22 @@ class Visitor:
         self.field.fill(text)
         self.field.press("Enter")
 
+    def edit(self, text: str, other: str) -> None:
+        """Change a message of one's own."""
+        self._act(text, "Edit")
+        self.say(other)
+        self.hears(other)
+
+    def delete(self, text: str) -> None:
+        """Take a message back, where that is allowed."""
+        self._act(text, "Delete")
+        self.page.get_by_role("group", name="Delete this message?").get_by_role("button", name="Delete").click()
+
+    def _act(self, text: str, label: str) -> None:
+        message = self.message(text)
+        message.hover()
+        message.get_by_role("button", name=label).click()
+
     def turn_clock(self) -> None:
         """Begin anew with a clock that the test turns, by `page.clock`; left alone it goes on."""
         self.page.clock.install()

@@ -260,6 +260,13 @@ class Chatter:
         self.send(type="publish", channel=self.channel, id=id, text=text, **more)
         return id
 
+    def ask(self, **request: object) -> dict[str, Any]:
+        """Ask for something here, and return its answer, which must not be a refusal."""
+        self.send(channel=self.channel, id=secrets.token_hex(12), **request)
+        answer = self.hear("ack", "error")
+        assert answer["type"] == "ack", answer
+        return answer
+
     def send(self, **frame: object) -> None:
         self.socket.send(json.dumps(frame))
 

@@ -61,6 +61,12 @@ TALKS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("ivo", "Restarting the database in five minutes."),
         ("tomas", "Go ahead, nobody is on."),
     ),
+    "travel": (
+        ("ivo", "There is a night train on the ninth. Shall I book for all of us?"),
+        ("tomas", "Yes please."),
+        ("sade", "For me, too."),
+    ),
+    "board": (("sade", "The slides are in the usual place."),),
     "reading club": (
         ("sade", "Next Thursday, chapters four to six."),
         ("tomas", "I have only just begun. No spoilers, please."),
@@ -218,13 +224,46 @@ def _nowhere(stage: Stage) -> None:
 
 
 def _conversation(stage: Stage) -> None:
-    for channel in ("design", "support", "release"):
+    for channel in ("support", "board", "release"):
         stage.enter(channel)
     stage.talk("release")
     stage.visitor.say("I can take the notes from here. Thank you all!")
     stage.visitor.hears("Thank you all!")
-    stage.team.say("ivo", "design", "Found a lighter bell.")
-    expect(stage.page.locator("#open-list .unread")).to_have_count(1)
+    stage.team.say("sade", "board", "They wait for your numbers, @mara.")
+    expect(stage.page.locator("#open-list .mention-count:visible")).to_have_count(1)
+
+
+def _history(stage: Stage) -> None:
+    """Somebody comes back: some of it is new, some of it was changed."""
+    stage.talk("travel")
+    for text in ("A window seat, pleese.", "Or an aisle one.", "I bring the coffee."):
+        stage.visitor.say(text)
+        stage.visitor.hears(text)
+    stage.visitor.edit("A window seat, pleese.", "A window seat, please.")
+    stage.visitor.delete("Or an aisle one.")
+    expect(stage.page.locator(".deleted")).to_be_visible()
+    stage.enter("board")
+    stage.team.say("ivo", "travel", "Booked: car 12, and @mara has the window.")
+    stage.team.say("tomas", "travel", "Thank you!")
+    stage.enter("travel")
+    expect(stage.page.locator(".history:visible .rule.new")).to_be_visible()
+
+
+def _changing(stage: Stage) -> None:
+    stage.enter("board")
+    stage.visitor.say("I am on page 3 already.")
+    stage.visitor.hears("I am on page 3 already.")
+    stage.visitor.field.press("ArrowUp")
+    expect(stage.page.get_by_role("button", name="Cancel")).to_be_visible()
+
+
+def _deleting(stage: Stage) -> None:
+    _changing(stage)
+    stage.page.get_by_role("button", name="Cancel").click()
+    stage.visitor.message("I am on page 3 already.").last.focus()
+    for key in ("Tab", "Tab", "Enter"):
+        stage.page.keyboard.press(key)
+    expect(stage.page.get_by_role("group", name="Delete this message?")).to_be_visible()
 
 
 def _whispers(stage: Stage) -> None:
@@ -285,6 +324,9 @@ STATES: Final = (
     State(name="not-found", bring=_not_found),
     State(name="nowhere", bring=_nowhere),
     State(name="conversation", bring=_conversation),
+    State(name="history", bring=_history),
+    State(name="changing", bring=_changing),
+    State(name="deleting", bring=_deleting, in_gallery=False),
     State(name="whispers", bring=_whispers),
     State(name="failed", bring=_failed),
     State(name="notice", bring=_notice),

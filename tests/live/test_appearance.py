@@ -81,6 +81,7 @@ def test_one_author_s_messages_stand_under_one_head(ann: Visitor, bob: Visitor) 
 def test_a_new_day_is_told_by_a_rule(ann: Visitor, bob: Visitor) -> None:
     ann.turn_clock()
     ann.create("garden")
+    ann.say("said yesterday, as ann will see it")
     expect(ann.log.locator(".rule")).to_have_count(1)
 
     ann.page.clock.set_system_time(datetime(2041, 5, 6, 12))

@@ -60,6 +60,8 @@ def test_who_logs_in_again_in_another_tab_goes_on_in_the_first(ann: Visitor, bob
     other.get_by_role("button", name="Log out").click()
     expect(bob.page.locator("#state")).to_have_text(LOGGED_OUT)
     bob.say("said too late")
+    expect(bob.page.get_by_role("alert")).to_have_text(LOGGED_OUT)
+    expect(bob.field).to_have_value("said too late")
 
     other.get_by_label("User name").fill(bob.name)
     other.get_by_label("Password").fill(PASSWORD)
@@ -68,6 +70,7 @@ def test_who_logs_in_again_in_another_tab_goes_on_in_the_first(ann: Visitor, bob
     bob.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # headless tabs are never hidden
 
     bob.wait_until_in("garden")
+    bob.field.press("Enter")
     ann.hears("said too late")
     expect(bob.message("said too late")).to_have_count(1)
     forgive_the_stranger(bob)

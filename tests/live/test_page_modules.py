@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
+from chat.mentions import folded, mentioned
 from tests.live.servers import gunicorn
 
 
@@ -25,7 +26,7 @@ def call(page: Page, module: str, expression: str, argument: object = None) -> o
 
 @pytest.mark.parametrize(("attempt", "longest"), [(0, 1), (1, 2), (3, 8), (4, 16), (5, 30), (1000, 30)])
 def test_the_wait_before_another_try_is_anything_up_to_a_bound_that_doubles(page: Page, attempt: int, longest: int) -> None:
-    waits = call(page, "backoff", "[0, 0.5, 1].map((chance) => m.backoff(a, () => chance))", attempt)
+    waits = call(page, "chat-timing", "[0, 0.5, 1].map((chance) => m.backoff(a, () => chance))", attempt)
 
     assert waits == [0, longest / 2, longest]
 
@@ -35,12 +36,12 @@ def test_the_wait_before_another_try_is_anything_up_to_a_bound_that_doubles(page
     [("retry=1.250", 1.25), ("retry=4", 4), ("retry=99999", 99999), ("", None), ("retry=-1", None), ("retry=soon", None)],
 )
 def test_the_reason_of_a_restart_says_when_to_come_back(page: Page, reason: str, seconds: float | None) -> None:
-    assert call(page, "backoff", "m.askedFor(a)", reason) == seconds
+    assert call(page, "chat-timing", "m.askedFor(a)", reason) == seconds
 
 
 @pytest.mark.parametrize(("asked", "wait"), [(0, 0.5), (-1, 0.5), (60, 60.5), (3_000_000, 300.5)])
 def test_a_delay_that_was_asked_for_is_kept_within_reason(page: Page, asked: float, wait: float) -> None:
-    assert call(page, "backoff", "m.obey(a, () => 0.5)", asked) == wait
+    assert call(page, "chat-timing", "m.obey(a, () => 0.5)", asked) == wait
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,67 @@ def test_an_address_is_a_link_in_its_text(page: Page) -> None:
     found = call(page, "rich-text", "m.richText(a).map((node) => node.tagName ?? node)", "see http://a.example, too")
 
     assert found == ["see ", "A", ", too"]
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "expected"),
+    [
+        ("@ann", "ann", True),
+        ("hello (@Ann), and all", "ann", True),
+        ("@ann's", "ann", False),
+        ("ann@example.org, x@ann", "ann", False),
+        ('@"bob smith": hello', "bob smith", True),
+        ("@bob smith", "bob smith", False),
+        ("@STRASSE", "stra\u00dfe", True),
+        ("@\uff41nn", "ann", True),
+        ("@", "ann", False),
+        ("@@ann", "ann", False),
+    ],
+)
+def test_who_is_mentioned_is_who_the_server_counts(page: Page, text: str, user: str, expected: bool) -> None:
+    assert call(page, "mentions", "m.mentions(...a)", [text, user]) is expected
+    assert (folded(user) in mentioned(text)) is expected
+
+
+def test_what_is_mentioned_stands_out_without_the_sentence_around_it(page: Page) -> None:
+    html = "m.richText(a, 'ann').map((node) => node.outerHTML ?? node).join('')"
+
+    shown = call(page, "rich-text", html, "see @bob, @ann: https://example.org/@ann @\u202e!")
+
+    assert isinstance(shown, str)
+    assert 'see <bdi class="mention">@bob</bdi>, <bdi class="mention mine">@ann</bdi>: <a ' in shown
+    assert shown.count("mention") == 2, shown
+    assert "\u202e" not in shown
+
+
+@pytest.mark.parametrize(
+    ("steps", "count"),
+    [
+        ("u.add(true); u.add(false)", [2, 1]),
+        ("u.add(true); u.read(5)", [0, 0]),
+        ("u.tell({unread: 3, mentions: 1}, 1)", [3, 1]),
+        ("u.tell({unread: 3, mentions: 1}, 1); u.tell({unread: 0, mentions: 0}, 2)", [0, 0]),  # read elsewhere
+        ("u.add(true); u.tell({unread: 0, mentions: 0}, 1)", [1, 1]),  # a server that keeps no count
+        ("u.add(true); u.tell({}, 1)", [1, 1]),
+        ("u.read(5); u.tell({unread: 3, mentions: 1}, 4)", [0, 0]),  # asked before it was read
+        ("u.read(5); u.tell({unread: 3, mentions: 1}, 6)", [3, 1]),
+    ],
+)
+def test_unread_messages_are_counted_by_the_page_and_by_the_server(page: Page, steps: str, count: list[int]) -> None:
+    told = call(page, "unread", f"(() => {{ const u = new m.Unread(); {steps}; return [u.count, u.mentions]; }})()")
+
+    assert told == count
+
+
+@pytest.mark.parametrize(
+    ("users", "line"),
+    [
+        ([], ""),
+        (["ann"], "ann is typing\u2026"),
+        (["ann", "bob"], "ann and bob are typing\u2026"),
+        (["ann", "bob", "carl"], "ann, bob and carl are typing\u2026"),
+        (["ann", "bob", "carl", "dora"], "Several people are typing\u2026"),
+    ],
+)
+def test_those_who_type_are_named_while_they_are_few(page: Page, users: list[str], line: str) -> None:
+    assert call(page, "typing", "m.typingLine(a, (user) => [user]).join('')", users) == line

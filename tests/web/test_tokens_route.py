@@ -60,10 +60,20 @@ def test_a_token_comes_with_what_it_is_good_for(client: FlaskClient) -> None:
     token = token_of(response)
     assert said(response) == (
         200,
-        {"token": token, "channel": "lobby", "username": "ann", "expires_in": 12.5},
+        {"token": token, "channel": "lobby", "username": "ann", "expires_in": 12.5, "moderator": False},
     )
     assert len(bytes.fromhex(token)) == 32
     assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_a_moderator_is_told_so(make_host: MakeHost) -> None:
+    app = make_host(authorize=lambda username, channel, action: action != "moderate" or username == "ann")
+    app.extensions["chat"].server.create_channel("lobby")
+
+    for username, expected in (("ann", True), ("bob", False)):
+        answer = ask(app.test_client(), headers={"X-User": username}).json
+        assert answer is not None
+        assert answer["moderator"] is expected
 
 
 @pytest.mark.parametrize(

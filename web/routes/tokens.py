@@ -32,6 +32,7 @@ def add_tokens(blueprint: Blueprint, host: Host) -> None:
             channel=channel.name,
             username=username,
             expires_in=host.settings.conf.token_deadline,
+            moderator=host.may(username, channel.name, "moderate"),
         )
         response.headers["Cache-Control"] = "no-store"
         return response

@@ -208,6 +208,13 @@ export class ChatChannel extends EventTarget {
     if (this.#state.name === "joined" || this.#state.name === "joining") this.change({ name: "waiting" });
   }
 
+  /** The client is closed. */
+  rest() {
+    this.#reading.clear();
+    this.#outbox.rest();
+    this.#questions.rest();
+  }
+
   /** It will not come back by itself. @param {ChannelState} state @param {ChatError} error */
   end(state, error) {
     this.#reading.clear();

@@ -126,6 +126,8 @@ export class ChatClient extends EventTarget {
   close() {
     for (const type of ["online", "offline", "pagehide"]) this.#online.removeEventListener(type, this.#note);
     this.#drop();
+    for (const { alarm } of this.#later.values()) alarm.clear();
+    for (const channel of this.#channels.values()) channel.rest();
     this.#keeper.flush();
     this.#change({ name: "idle" });
   }
@@ -148,9 +150,18 @@ export class ChatClient extends EventTarget {
     this.#begin(channel);
     try {
       const token = await this.#tokenFor(channel);
-      if (link === this.#link) link.connect(this.#WebSocket, this.#address(channel), token);
+      if (link === this.#link) this.#connect(link, channel, token);
     } catch (error) {
       if (link === this.#link) this.#noToken(channel, error);
+    }
+  }
+
+  /** @param {Link} link @param {ChatChannel} channel @param {string} token */
+  #connect(link, channel, token) {
+    try {
+      link.connect(this.#WebSocket, this.#address(channel), token);
+    } catch (error) {
+      this.#end("refused", `This address cannot be connected to: ${this.url}`, error); // it is none, or the page's policy forbids it
     }
   }
 
@@ -169,6 +180,7 @@ export class ChatClient extends EventTarget {
   async #tokenFor({ name }) {
     const given = await (typeof this.token === "function" ? this.token(name) : this.token);
     if (typeof given === "string") return given;
+    if (typeof given?.token !== "string") throw new TypeError("The option token has to give {token}, or a string.");
     if (given.username !== undefined) this.#own(given.username);
     return given.token;
   }
@@ -390,11 +402,13 @@ export class ChatClient extends EventTarget {
   #sendLeave(name) {
     /** @type {Promise<void>} */
     const left = new Promise((resolve) => {
+      const ask = () => this.#link?.send({ type: "leave", channel: name }, { done: over, refused, gone: over });
+      const refused = (/** @type {ChatError} */ { retry }) => (retry ? ask() : over());
       const over = () => {
         this.#leaving.delete(name);
         resolve();
       };
-      this.#link?.send({ type: "leave", channel: name }, { done: over, refused: over, gone: over });
+      ask();
     });
     this.#leaving.set(name, left);
     return left;

@@ -21,6 +21,8 @@ const PATIENCE = 15_000; // ms for a token, for a handshake, and beyond the serv
 const ANSWER = 10_000; // ms for any sign of life after something was sent
 const MISSED = 2_000; // ms beyond the ping interval after which, when we have slept, a ping was missed
 const OPEN = 1; // WebSocket.readyState
+const LIGHT = new Set(["typing", "read", "ping"]); // the server counts them by a rate of their own, which is out of our reach
+const ANSWERS = new Set(["ack", "history", "pong"]);
 const NOTHING = { done: () => {}, refused: () => {} };
 
 export class Link {
@@ -129,7 +131,7 @@ export class Link {
     const frame = JSON.parse(data);
     const { type } = frame;
     if (type === "ping") this.#socket?.send('{"type":"pong"}');
-    else if (type === "ack" || type === "history") this.#take(frame.id)?.done(frame);
+    else if (ANSWERS.has(type)) this.#take(frame.id)?.done(frame);
     else if (type === "error") this.#refuse(frame);
     else this.hooks.hear(frame);
   }
@@ -158,15 +160,18 @@ export class Link {
   /** @param {Record<string, any>} frame */
   #send(frame) {
     if (this.#isOver || this.#welcomedAt === null || this.#socket?.readyState !== OPEN) return false;
-    const { wait } = this.#pace;
-    if (wait > 0) {
-      if (!this.#turn.isSet) this.#turn.set(this.clock.now() + wait);
-      return false;
-    }
-    this.#pace.spend();
+    if (!LIGHT.has(frame.type) && !this.#mayGo()) return false;
     this.#socket.send(JSON.stringify(frame));
     if (frame.id) this.#expectAnswer();
     return true;
+  }
+
+  /** Whether the server takes another one already; if not, it will be somebody's turn when it does. */
+  #mayGo() {
+    const { wait } = this.#pace;
+    if (wait === 0) this.#pace.spend();
+    else if (!this.#turn.isSet) this.#turn.set(this.clock.now() + wait);
+    return wait === 0;
   }
 
   // Signs of life

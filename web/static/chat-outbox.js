@@ -101,6 +101,7 @@ export class Outbox {
   open(limit) {
     this.#isOpen = true;
     this.#limit = limit;
+    this.#watch();
     this.pump();
   }
 
@@ -111,6 +112,12 @@ export class Outbox {
     const sent = this.entries.filter(({ state }) => state === "sent");
     for (const entry of sent) entry.state = "queued";
     if (sent.length) this.#changed();
+  }
+
+  /** Nobody looks after it any more, until it is opened: it may have another owner by then. */
+  rest() {
+    this.hold();
+    this.#expiry.clear();
   }
 
   /** Nothing more will be said by itself. @param {ChatError} error */
@@ -242,10 +249,14 @@ export class Outbox {
   }
 
   #changed() {
+    this.#watch();
+    this.hooks.onChange();
+  }
+
+  #watch() {
     const since = Math.min(...this.entries.filter(({ state }) => state !== "failed").map((entry) => entry.since));
     if (since === Infinity) this.#expiry.clear();
     else this.#expiry.set(since + AGAIN_WITHIN);
-    this.hooks.onChange();
   }
 }
 

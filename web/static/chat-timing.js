@@ -121,9 +121,9 @@ export class Pace {
     this.#until = 0;
   }
 
-  /** ms until the next message may be said. */
+  /** Whole ms until the next message may be said: a clock of ms would stand still for less. */
   get wait() {
-    return Math.max(0, this.#until - this.clock.now() - (this.#burst - 1) * this.#interval);
+    return Math.ceil(Math.max(0, this.#until - this.clock.now() - (this.#burst - 1) * this.#interval));
   }
 
   spend() {

@@ -3,6 +3,7 @@
 import { Api } from "./api.js";
 import { address, ChannelList } from "./channel-list.js";
 import { fault, normal } from "./channel-name.js";
+import { ChatClient } from "./chat-client.js";
 import { whisperTo } from "./command.js";
 import { Composer } from "./composer.js";
 import { byId, make } from "./dom.js";
@@ -13,6 +14,7 @@ import { Room } from "./room.js";
 import { Rooms } from "./rooms.js";
 import { Status } from "./status.js";
 import { Store } from "./store.js";
+import { typingLine } from "./typing.js";
 
 const { ws, channels, token, login, username, displayName, messageLimit } = document.body.dataset;
 const PHONE = "(max-width: 47.99rem)"; // both as in page.css
@@ -20,6 +22,7 @@ const TABLET = "(max-width: 67.99rem)";
 
 const NOWHERE = byId("nowhere").textContent;
 const LOGGED_OUT = { name: "ended", code: "logged_out", text: "You have been logged out." };
+const CHANNELS = 100; // on one connection; the server tells in its first welcome
 
 class Page {
   #room = null;
@@ -33,22 +36,29 @@ class Page {
     this.api = new Api({ channels, token });
     this.channels = new Drawer("channels", PHONE);
     this.crowd = new Drawer("people", TABLET);
-    this.status = new Status({ login, onHurry: () => this.#room.connect(), onCreate: () => this.#createAgain() });
+    this.client = new ChatClient({ url: ws, user: username, token: (name) => this.#requestToken(name), ...store.place });
+    this.client.addEventListener("state", () => this.#showConnection());
+    this.status = new Status({ login, onHurry: () => this.#connect(), onCreate: () => this.#createAgain() });
     this.people = new People({ me: username, names: this.names, onChosen: (name) => this.#whisper(name) });
-    this.composer = new Composer({ say: (said) => this.#say(said), limit: () => this.#room?.limit ?? Number(messageLimit), store });
-    this.rooms = new Rooms({ create: (name) => this.#createRoom(name, store), store });
+    this.composer = new Composer({
+      say: (said) => this.#say(said),
+      limit: () => this.#room?.limit ?? Number(messageLimit),
+      store,
+      onTyping: () => this.#room.channel.typing(),
+      onAgain: () => this.#changeLast(),
+    });
+    this.rooms = new Rooms({ create: (name) => this.#createRoom(name), limit: () => this.client.limits?.channels ?? CHANNELS, store });
     this.list = new ChannelList({
       api: this.api,
       onChosen: (name) => this.#goTo(name),
       onLeave: (name) => this.#leave(name),
-      onLoggedIn: () => this.#logIn(),
+      onTold: (channels, asked) => this.#learn(channels, asked),
       onLoggedOut: () => this.#logOut(),
     });
     addEventListener("hashchange", () => this.follow());
     byId("channels").addEventListener("click", (event) => event.target.closest("[aria-current]") && this.#stay());
-    addEventListener("online", () => this.rooms.open.forEach((room) => room.hurry()));
     addEventListener("beforeunload", (event) => this.#guard(event));
-    document.addEventListener("visibilitychange", () => document.hidden || this.#look());
+    document.addEventListener("visibilitychange", () => this.#look());
     byId("me").addEventListener("submit", () => store.clear()); // the only form there logs out
     this.rooms.restore();
   }
@@ -73,29 +83,52 @@ class Page {
   #enter(name) {
     const room = this.rooms.visit(name);
     this.#room = room;
-    room.log.element.hidden = false;
-    room.look();
-    room.log.toEnd();
+    room.visit();
+    this.client.hurry();
     announce(`You are in ${name}.`);
     this.composer.switchTo(name);
     this.status.show(room.state);
     this.people.show(room.crowd);
+    this.#showTyping(room);
+    if (room.state.name === "ended") this.#connect();
   }
 
-  #createRoom(name, store) {
+  #createRoom(name) {
     const hooks = {
       onState: (room) => this.#showState(room),
       onCrowd: (room) => this.#showCrowd(room),
       onUnread: (room) => this.#showUnread(room),
+      onTyping: (room) => this.#showTyping(room),
       onMissed: (room, count) => room === this.#room && announce(`${count} missed: the newest are at the end.`),
+      onOlder: (room, count) => room === this.#room && announce(`${count} older messages are above.`),
+      onChange: (room, entry) => this.#change(room, entry),
+      onGone: (room, offset) => room === this.#room && this.composer.drop(offset),
       isSeen: (room) => room === this.#room && !document.hidden,
     };
-    return new Room({ name, me: username, names: this.names, url: ws, api: this.api, place: byId("scrolls"), store, ...hooks });
+    const channel = this.client.join(name, { position: null }); // the page begins with the history, not with what was missed
+    this.list.refresh(); // which tells what is unread there
+    const connection = () => (this.#isLoggedOut ? LOGGED_OUT : this.client.state);
+    return new Room({ name, me: username, names: this.names, channel, connection, place: byId("scrolls"), ...hooks });
+  }
+
+  /** What the client asks for; the answer also tells what one may do there. */
+  async #requestToken(name) {
+    const answer = await this.api.requestToken(name);
+    const room = this.rooms.get(name);
+    if (room) room.isModerator = answer.moderator;
+    return answer;
+  }
+
+  #showConnection() {
+    const { name, code } = this.client.state;
+    if (code === "logged_out" && !this.#isLoggedOut) this.#logOut();
+    if (name === "online" && this.#isLoggedOut) this.list.refresh(); // which tells whether one is logged in again
+    if (this.#room) this.status.show(this.#room.state);
+    for (const room of this.rooms.open) room.pending.draw();
+    this.#draw();
   }
 
   #showState(room) {
-    if (room.state.code === "logged_out" && !this.#isLoggedOut) this.#logOut();
-    if (room.state.name === "online" && this.#isLoggedOut) this.list.refresh(); // which tells of the others, too
     if (room === this.#room) this.status.show(room.state);
     this.#draw();
   }
@@ -106,20 +139,25 @@ class Page {
   }
 
   #showUnread(room) {
-    if (room !== this.#room) announce(`There is something new in ${room.name}.`);
+    if (room !== this.#room && room.unread.count === 1) announce(`There is something new in ${room.name}.`);
     this.#draw();
+  }
+
+  #showTyping(room) {
+    if (room !== this.#room) return;
+    byId("typing").replaceChildren(...typingLine(room.typing.users, (user) => this.names.label(user, "")));
   }
 
   /** Somebody has come back to this tab. */
   #look() {
-    this.#room?.look();
+    if (!document.hidden) this.#room?.look();
     this.#draw();
   }
 
   #draw() {
     const open = this.rooms.open;
     this.list.show(open, this.#room?.name);
-    const isNew = open.some((room) => room.isUnread);
+    const isNew = open.some((room) => room.unread.count > 0);
     byId("show-channels").classList.toggle("unread", isNew);
     document.title = `${isNew ? "• " : ""}${this.#room ? `${this.#room.name} – Chat` : "Chat"}`;
   }
@@ -141,15 +179,35 @@ class Page {
     byId("find").focus(); // what had the focus has gone
   }
 
-  #say(said) {
-    if (this.#room.outbox.isFull) return "Too much is waiting to be sent. Wait until the connection is back.";
-    this.#room.outbox.say(said);
+  #say({ text, to }) {
+    const { name, text: why } = this.#room.state;
+    if (name === "ended") return why;
+    if (this.#room.isFull) return "Too much is waiting to be sent. Wait until the connection is back.";
+    this.#room.channel.publish(text, { to }).catch(() => {}); // what fails is shown with what waits
+    this.#room.log.scroller.toEnd();
     return "";
+  }
+
+  #change(room, entry) {
+    const { offset, text } = entry.said;
+    this.composer.change({ offset, text, save: (changed) => room.edit(entry, changed) });
+  }
+
+  /** Edit what one has said last; return whether there is something. */
+  #changeLast() {
+    const entry = this.#room.log.lastOwn;
+    if (entry) this.#change(this.#room, entry);
+    return entry !== null;
   }
 
   #whisper(name) {
     this.crowd.show(false);
     this.composer.begin(whisperTo(name));
+  }
+
+  #connect() {
+    this.client.join(this.#room.name); // anew, where it has ended
+    this.client.connect();
   }
 
   async #createAgain() {
@@ -161,12 +219,23 @@ class Page {
       if (error.code !== "duplicated_channel") return this.status.show({ ...room.state, text: error.message });
     }
     this.list.refresh();
-    room.connect();
+    this.client.join(room.name);
+  }
+
+  /** The server has told of all channels, to somebody who is logged in. */
+  #learn(channels, asked) {
+    this.#logIn();
+    for (const room of this.rooms.open) {
+      const told = channels.get(room.name);
+      if (told) room.told(told, asked);
+    }
+    this.#draw();
   }
 
   #logOut() {
     this.#isLoggedOut = true;
-    for (const room of this.rooms.open) room.end(LOGGED_OUT);
+    if (this.client.state.name !== "ended") this.client.close();
+    if (this.#room) this.status.show(this.#room.state);
     // Without a room its status is out of sight.
     byId("nowhere").textContent = LOGGED_OUT.text + (login ? " Reload this page to log in." : "");
   }
@@ -176,10 +245,10 @@ class Page {
     if (!this.#isLoggedOut) return;
     this.#isLoggedOut = false;
     byId("nowhere").textContent = NOWHERE;
-    for (const room of this.rooms.open) room.open();
+    this.client.connect();
   }
 
-  /** What was not sent would be lost. */
+  /** What was not sent could be lost. */
   #guard(event) {
     if (this.rooms.hasUnsent) event.preventDefault();
   }

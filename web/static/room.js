@@ -1,186 +1,250 @@
-// One channel as this page knows it: what was said, who is here, how far it has heard, and its connection.  What it knows
-// outlives connections, so that coming back goes on where the last one ended.
+// One channel as this page shows it: what was said, who is here and who is typing, what one has not read, and what is on
+// its way.
 
 import { sentence } from "./api.js";
-import { Connection } from "./connection.js";
 import { Crowd } from "./crowd.js";
+import { History } from "./history.js";
+import { mentions } from "./mentions.js";
 import { MessageLog } from "./message-log.js";
-import { Outbox } from "./outbox.js";
+import { Pending } from "./pending.js";
+import { ReadMark } from "./read-mark.js";
+import { Typing } from "./typing.js";
+import { Unread } from "./unread.js";
 
-const REMEMBERED = 200; // whispers
-const HEARD = new Set(["welcome", "message", "whisper", "joined", "left", "presence", "ack", "error"]);
+const HEARD = ["welcome", "message", "edit", "delete", "whisper", "joined", "left", "presence", "typing", "lost", "sent"];
+const GONE = new Set(["channel_closed", "invalid_channel", "idle_channel"]); // codes of the ends of channels that one can create
+const MOST = 50; // messages that wait
+const NEAR = 20; // messages that were read, shown above those that were not
 
 export class Room {
-  #epoch = null;
-  #offset = 0; // of the last event heard; events up to it are not new
   #missed = null; // while it catches up with what was said meanwhile: {until, count}
-  #whispers = new Set(); // those heard lately, as sender and id: a whisper that is said again may come again
   #away = new Set(); // who was here before the connection was lost, and may be about to come back
-  #connection;
-  isOpen = false;
-  isUnread = false;
-  state = { name: "connecting" };
+  #isNewShown = false; // the log was brought to the first message that is new
+  #isTold = false; // the server has said what was unread when the page came here
   crowd = new Crowd();
+  unread = new Unread();
   limit = null; // bytes of one message
+  isModerator = false;
 
   /**
-   * `place` is where its log goes; `onState(room)`, `onCrowd(room)` and `onUnread(room)` when these change; `isSeen(room)`
-   * whether somebody looks at it; `onMissed(room, count)` when it has caught up.
+   * `channel` is the ChatChannel, `connection()` the state of its client, `place` where the log goes; `onState(room)`,
+   * `onCrowd(room)`, `onUnread(room)` and `onTyping(room)` when these change; `isSeen(room)` whether somebody looks at it; `onMissed(room, count)` when it has caught up; `onOlder(room,
+   * count)` when older messages came; `onChange(room, entry)` when a message shall be edited; `onGone(room, offset)` when
+   * one was deleted.
    */
-  constructor({ name, me, names, url, api, place, store, ...hooks }) {
-    Object.assign(this, { name, me, names, ...hooks });
-    this.log = new MessageLog({ me, names, channel: name });
-    place.append(this.log.element);
-    this.outbox = new Outbox({ channel: name, send: (frame) => this.#connection.send(frame), log: this.log, store });
-    this.#connection = new Connection({
-      url,
-      channel: name,
+  constructor({ name, me, names, channel, connection, place, ...hooks }) {
+    Object.assign(this, { name, me, names, channel, connection, ...hooks });
+    this.log = new MessageLog({
       me,
-      api,
-      resume: () => (this.#epoch === null ? null : { epoch: this.#epoch, offset: this.#offset }),
-      onFrame: (frame) => this.#receive(frame),
-      onState: (state) => this.#change(state),
+      names,
+      channel: name,
+      acts: (said) => this.#acts(said),
+      onSeen: (offset) => this.#mark.see(offset),
+      onCut: () => this.history.cut(),
     });
+    place.append(this.log.element);
+    this.history = new History({
+      log: this.log,
+      channel: name,
+      load: (range) => this.channel.history(range),
+      wanted: () => this.unread.count + NEAR,
+      onLoaded: (count, isFirst) => this.#loaded(count, isFirst),
+    });
+    this.typing = new Typing(() => this.onTyping(this));
+    this.pending = new Pending({ log: this.log, channel, isOnline: () => this.state.name === "online" });
+    for (const type of HEARD) channel.addEventListener(type, ({ detail }) => this[`_${type}`](detail));
+    channel.addEventListener("outbox", () => this.pending.draw());
+    channel.addEventListener("state", () => this.#changeState());
+    this.pending.draw();
   }
 
-  /** Connect, unless it is so or about to be. */
-  open() {
-    if (!this.isOpen || this.state.name === "ended") this.connect();
-    else this.#connection.hurry();
+  #mark = new ReadMark({ isSeen: () => this.isSeen(this), onRead: (offset) => this.#read(offset) });
+
+  /** As Status shows it: {name: "connecting", "online", "waiting", "offline" or "ended", code, text, isAgain, until}. */
+  get state() {
+    return describe(this.channel.state, this.connection(), this.limit !== null);
   }
 
-  /** Connect at once, whatever was going on. */
-  connect() {
-    this.isOpen = true;
-    this.#connection.open();
+  get hasUnsent() {
+    return this.channel.pending.length > 0;
   }
 
-  /** If it waits to connect again, and not because the server asked for it, do it now. */
-  hurry() {
-    this.#connection.hurry();
+  get isFull() {
+    return this.channel.pending.length >= MOST;
   }
 
   /** Forget it, with all that was said. */
   remove() {
-    this.close();
+    this.channel.leave().catch(() => {}); // which the server does by itself where it cannot be asked
+    this.typing.clear();
     this.log.element.remove();
   }
 
-  /** Leave the channel, to come back perhaps. */
-  close() {
-    this.isOpen = this.isUnread = false;
-    this.#connection.close();
-    this.crowd.reset([], 0); // who is here now is not known any more
-    this.outbox.hold();
-  }
-
-  /** Stop trying, for the reason in `state`, until it is opened again. */
-  end(state) {
-    this.#connection.close();
-    this.#change(state);
+  /** Somebody has come to look at it. */
+  visit() {
+    this.log.element.hidden = false;
+    this.#lookAnew();
   }
 
   /** Somebody looks at it. */
   look() {
-    this.isUnread = false;
+    const rule = this.log.markNew(this.unread.count);
+    if (rule && !this.#isNewShown) this.log.scroller.toTop(rule);
+    else if (!this.#isNewShown) this.log.scroller.toEnd();
+    this.#isNewShown = true;
+    this.#mark.look();
   }
 
-  #change(state) {
-    this.state = state;
-    if (state.name !== "online") this.outbox.hold(state.name === "ended");
+  #lookAnew() {
+    this.#isNewShown = false;
+    this.look();
+  }
+
+  /** Take what the server says of what is unread, to somebody who asked at that time. */
+  told(counts, asked) {
+    const isSeen = this.isSeen(this);
+    if (isSeen && this.#isTold) return;
+    this.#isTold = true;
+    this.unread.tell(counts, asked);
+    if (isSeen) this.#lookAnew();
+  }
+
+  edit(entry, text) {
+    entry.try(text);
+    const again = () => this.edit(entry, text);
+    return this.#change(entry, { during: "Saving…", otherwise: "Not changed", again }, this.channel.edit(entry.said.offset, text));
+  }
+
+  #delete(entry) {
+    const again = () => this.#delete(entry);
+    return this.#change(entry, { during: "Deleting…", otherwise: "Not deleted", again }, this.channel.delete(entry.said.offset));
+  }
+
+  /** What one can do with a message; the server has the last word. */
+  #acts({ from, to, offset, deleted }) {
+    if (to !== null || offset === null || deleted) return {};
+    const ask = (entry) => entry.ask("Delete this message?", { Delete: () => this.#delete(entry), Keep: () => entry.note("") });
+    if (from === this.me) return { Edit: (entry) => this.onChange(this, entry), Delete: ask };
+    return this.isModerator ? { Delete: ask } : {};
+  }
+
+  /** Tell how a change fares: what is told `during` it, and `otherwise`, when it fails. */
+  async #change(entry, { during, otherwise, again }, change) {
+    entry.note(during);
+    try {
+      await change;
+      entry.note("");
+    } catch ({ message, retry }) {
+      const discard = { Discard: () => entry.note("") };
+      const offers = retry ? { "Try again": again, ...discard } : discard;
+      entry.note(`${otherwise}: ${sentence(message)}`, offers, { isFault: true });
+    }
+    entry.try();
+  }
+
+  #loaded(count, isFirst) {
+    if (isFirst && this.isSeen(this)) this.#lookAnew();
+    if (isFirst && this.log.first === null) this.#mark.see(0); // there is nothing to be read
+    if (!isFirst && count) this.onOlder(this, count);
+  }
+
+  #changeState() {
+    this.pending.draw();
+    if (this.channel.state.name !== "joined") this.typing.clear();
     this.onState(this);
   }
 
-  /** Take one frame from the server.  Unknown types are left alone: a newer server may have more to say. */
-  #receive(frame) {
-    if (HEARD.has(frame.type)) this[frame.type](frame);
+  #read(offset) {
+    this.channel.read(offset);
+    this.unread.read(performance.now());
+    this.onUnread(this);
   }
 
-  welcome({ users, count, epoch, offset, recovered, limits }) {
-    const isBack = this.#epoch !== null;
-    if (isBack && !recovered) this.log.remark("Some messages may be missing here.");
-    if (!isBack) this.log.remark("You have entered. What is said from now on appears here.");
-    if (!isBack || !recovered) {
-      // Otherwise the missed events follow, and their offsets are below the one in `welcome`.
-      this.#offset = offset;
-      this.#epoch = epoch;
-    }
-    this.#missed = offset > this.#offset ? { until: offset, count: 0 } : null;
-    this.log.setQuiet(this.#missed !== null);
+  // What is heard
+
+  _welcome({ users, count, offset, recovered, limits }) {
+    const isBack = this.limit !== null;
+    const { position } = this.channel;
     this.limit = limits.message;
+    this.#missed = isBack && recovered && offset > position.offset ? { until: offset, count: 0 } : null;
+    this.log.setQuiet(this.#missed !== null);
     for (const user of users) this.names.learn(user);
     this.#away = this.crowd.users;
     this.crowd.reset(users, count);
     for (const { user } of users) this.#away.delete(user);
+    if (isBack) this.history.again();
+    else this.history.begin(offset);
     this.onCrowd(this);
-    this.outbox.sayAgain(limits.rate);
   }
 
-  message({ offset, id, from, text, date }) {
-    if (from === this.me) this.outbox.take(id);
-    if (offset <= this.#offset) return;
-    this.#offset = offset;
-    this.#note(from);
-    this.log.add({ from, text, date });
+  /** What was heard before cannot be gone on from. */
+  _lost({ offset }) {
+    this.log.clear();
+    this.#mark.reset();
+    this.history.begin(offset);
+  }
+
+  _message({ offset, from, text, date }) {
+    this.typing.stop(from);
+    this.log.add({ offset, from, to: null, text, date: new Date(date), edited: null, deleted: null });
+    this.#note(from, text);
     if (this.#missed) this.#catchUp(offset);
   }
 
-  whisper({ id, from, to, text, date }) {
-    if (from === this.me) this.outbox.take(id);
-    if (this.#isRepeated(from, id)) return;
-    this.#note(from);
-    this.log.add({ from, to, text, date });
+  _edit(frame) {
+    this.history.change(() => this.log.edit(frame));
+    if (this.#missed) this.#catchUp(frame.offset);
   }
 
-  joined({ user }) {
+  _delete(frame) {
+    this.history.change(() => this.log.delete(frame));
+    this.onGone(this, frame.target);
+    if (this.#missed) this.#catchUp(frame.offset);
+  }
+
+  _whisper({ from, to, text, date }) {
+    this.typing.stop(from);
+    this.log.add({ offset: null, from, to, text, date: new Date(date), edited: null, deleted: null });
+    this.#note(from, text);
+  }
+
+  _joined({ user }) {
     this.names.learn(user);
     const isBack = this.#away.delete(user.user); // from a restart that all had to come back from
     if (this.crowd.join(user) && !isBack && user.user !== this.me) this.log.remarkAbout(user.user, "has entered.");
     this.onCrowd(this);
   }
 
-  left({ user }) {
+  _left({ user }) {
+    this.typing.stop(user.user);
     this.crowd.leave(user);
     if (user.user !== this.me) this.log.remarkAbout(user.user, "has left.");
     this.onCrowd(this);
   }
 
-  presence(change) {
+  _presence(change) {
     for (const user of change.joined) this.names.learn(user);
     this.crowd.change(change);
     this.onCrowd(this);
   }
 
-  /** Mostly the message itself follows, or came before; what else is confirmed is settled here. */
-  ack({ id, offset }) {
-    if (offset !== null && offset > this.#offset) return;
-    if (!this.outbox.has(id)) return;
-    const { text, to } = this.outbox.take(id);
-    if (to !== null) this.#isRepeated(this.me, id);
-    const note = offset === null && to === null ? "Taken by the server, and not shown to others." : "";
-    this.log.add({ from: this.me, to, text, date: new Date(), note });
+  _typing({ user }) {
+    this.names.learn(user);
+    if (user.user !== this.me) this.typing.begin(user.user);
   }
 
-  error({ id, code, message, retry }) {
-    const why = code === "not_here" ? "nobody of that name is here." : `${message}.`;
-    if (!this.outbox.refuse(id, { code, why, retry })) this.log.remark(sentence(message));
+  /** The application may drop what is said, though it takes it. */
+  _sent({ offset, text, to }) {
+    if (offset !== null || to !== null) return;
+    const note = "Taken by the server, and not shown to others.";
+    this.log.add({ offset, from: this.me, to, text, date: new Date(), edited: null, deleted: null }, note);
   }
 
-  /** Somebody else has said something: tell, if nobody looks. */
-  #note(from) {
-    if (from === this.me || this.isUnread || this.isSeen(this)) return;
-    this.isUnread = true;
-    this.log.markNew();
+  /** Somebody else has said something: count it, if nobody looks. */
+  #note(from, text) {
+    if (from === this.me || this.isSeen(this)) return;
+    this.unread.add(mentions(text, this.me));
     this.onUnread(this);
-  }
-
-  /** Whether that whisper was heard before; from now on it was. */
-  #isRepeated(from, id) {
-    const key = `${from} ${id}`;
-    if (id === null || this.#whispers.has(key)) return id !== null;
-    this.#whispers.add(key);
-    if (this.#whispers.size > REMEMBERED) this.#whispers.delete(this.#whispers.values().next().value);
-    return false;
   }
 
   #catchUp(offset) {
@@ -190,4 +254,13 @@ export class Room {
     this.onMissed(this, this.#missed.count);
     this.#missed = null;
   }
+}
+
+/** What becomes of a channel, in view of the connection that it needs; `isAgain` when it was joined before. */
+function describe(channel, connection, isAgain) {
+  const end = [connection, channel].find(({ name }) => name === "ended");
+  if (end) return { name: "ended", code: GONE.has(end.code) ? "no_channel" : end.code, text: end.text };
+  if (channel.name === "joined") return { name: "online" };
+  if (connection.name === "waiting" || connection.name === "offline") return connection;
+  return { name: "connecting", isAgain: isAgain || connection.isAgain };
 }

@@ -1,38 +1,34 @@
-// The channels that this page has entered.  Several stay open, so that one sees where something new is said; beyond that
-// the one that was visited longest ago is left, and goes on where it stopped when one comes back.
+// The channels that this page is in.  Many, so that one sees where something new is said; beyond that the one that was visited
+// longest ago is left: what is said there meanwhile is counted by the server, and read in its history.
 
-const MOST = 5; // a server lets one user have 20 connections by default: four tabs like this one
-const REMEMBERED = 20; // rooms, open and closed; each may hold 2,000 lines
+const MOST = 20; // each may hold 2,000 lines
 
 export class Rooms {
   #rooms = new Map(); // by name, in the order of the last visit
 
-  /** `create(name)` makes a Room. */
-  constructor({ create, store }) {
-    Object.assign(this, { create, store });
+  /** `create(name)` makes a Room; `limit()` is how many the server allows on one connection. */
+  constructor({ create, limit, store }) {
+    Object.assign(this, { create, limit, store });
   }
 
-  /** Open the channels of the last time. */
+  /** Enter the channels of the last time. */
   restore() {
     for (const name of this.store.get("open", [])) this.visit(name);
   }
 
-  /** Return the channel's room, open. */
+  /** Return the channel's room. */
   visit(name) {
     const room = this.get(name) ?? this.create(name);
     this.#rooms.delete(name);
     this.#rooms.set(name, room);
-    room.open();
-    const open = this.open;
-    if (open.length > MOST) (open.find((other) => other !== room && other.outbox.isEmpty) ?? open[0]).close();
-    this.#forget();
+    if (this.#rooms.size > Math.min(MOST, this.limit())) this.#leaveOne(room);
     this.#keep();
     return room;
   }
 
-  /** Leave it; who comes back finds what was said. */
   leave(name) {
-    this.get(name).close();
+    this.get(name).remove();
+    this.#rooms.delete(name);
     this.#keep();
   }
 
@@ -42,22 +38,20 @@ export class Rooms {
 
   /** Whether something has been said in any of them that is not confirmed. */
   get hasUnsent() {
-    return [...this.#rooms.values()].some((room) => !room.outbox.isEmpty);
+    return this.open.some((room) => room.hasUnsent);
   }
 
-  /** Those that are open, the last one visited at the end. */
+  /** The last one visited at the end. */
   get open() {
-    return [...this.#rooms.values()].filter((room) => room.isOpen);
+    return [...this.#rooms.values()];
   }
 
-  #forget() {
-    if (this.#rooms.size <= REMEMBERED) return;
-    const oldest = [...this.#rooms.values()].find((room) => !room.isOpen && room.outbox.isEmpty);
-    oldest?.remove();
-    this.#rooms.delete(oldest?.name);
+  #leaveOne(visited) {
+    const others = this.open.filter((room) => room !== visited);
+    this.leave((others.find((room) => !room.hasUnsent) ?? others[0]).name);
   }
 
   #keep() {
-    this.store.set("open", this.open.map(({ name }) => name));
+    this.store.set("open", [...this.#rooms.keys()]);
   }
 }

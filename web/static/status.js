@@ -2,7 +2,7 @@
 
 import { byId, tell } from "./dom.js";
 
-const OFFERS = { no_channel: "Create it", refused: "Try again" };
+const OFFERS = { no_channel: "Create it", logged_out: "", other_user: "" }; // others may be tried again
 
 export class Status {
   #timer = null;
@@ -14,12 +14,11 @@ export class Status {
       byId("title").focus(); // the button is about to go; the field would raise a phone's keyboard
       return this.state.code === "no_channel" ? onCreate() : onHurry();
     });
-    addEventListener("offline", () => this.state && this.show(this.state));
   }
 
   show(state) {
     this.state = state;
-    byId("status").dataset.state = state.isAgain ? "waiting" : state.name;
+    byId("status").dataset.state = state.isAgain || state.name === "offline" ? "waiting" : state.name;
     tell(byId("state"), this.#describe(state));
     this.#offer(state);
     this.#countDown();
@@ -29,17 +28,20 @@ export class Status {
   #describe({ name, isAgain, text, code }) {
     if (name === "connecting" && !isAgain) return "Connecting…";
     if (name === "online") return "Connected";
-    if (name !== "ended") return navigator.onLine ? "Connection lost. Trying again" : "You are offline. Trying again";
+    if (name === "offline") return "You are offline.";
+    if (name !== "ended") return "Connection lost. Trying again";
+    if (code === "other_user") return `${text} Reload this page.`;
     return code === "logged_out" && !this.login ? `${text} Log in, and reload this page.` : text;
   }
 
   #offer({ name, isAgain, code }) {
     byId("log-in").hidden = !(code === "logged_out" && this.login);
     byId("log-in").href = this.login + location.hash; // it survives the form and the redirect, and so leads back here
-    const text = name === "waiting" || isAgain ? "Connect now" : OFFERS[code];
+    const isAway = name === "waiting" || name === "offline" || isAgain;
+    const text = isAway ? "Connect now" : name === "ended" && (OFFERS[code] ?? "Try again");
     if (!text && document.activeElement === byId("retry")) byId("title").focus();
     byId("retry").hidden = !text;
-    byId("retry").textContent = text ?? "";
+    byId("retry").textContent = text || "";
   }
 
   #countDown() {
@@ -49,7 +51,7 @@ export class Status {
       place.textContent = "";
       return;
     }
-    const left = Math.max(0, this.state.until - performance.now());
+    const left = Math.max(0, this.state.until - Date.now());
     place.textContent = `in ${Math.ceil(left / 1000)} s`;
     this.#timer = setTimeout(() => this.#countDown(), left % 1000 || 1000);
   }

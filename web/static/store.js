@@ -31,6 +31,11 @@ export class Store {
     }
   }
 
+  /** Where a ChatClient of this user keeps what it has to: {storage, key}. */
+  get place() {
+    return { storage: session(), key: key(this.user, "client") };
+  }
+
   /** Forget everything. */
   clear() {
     this.#kept.clear();
@@ -39,5 +44,13 @@ export class Store {
     } catch {
       // Nothing was kept.
     }
+  }
+}
+
+function session() {
+  try {
+    return sessionStorage;
+  } catch {
+    return null; // forbidden
   }
 }

@@ -306,6 +306,15 @@ for (const [status, code] of [[403, "forbidden"], [404, "invalid_channel"], [410
   });
 }
 
+test("a refusal that says nothing but its status is put into words", async () => {
+  const stage = new Stage();
+  stage.token = () => Promise.reject({ status: 403 });
+  const lobby = stage.client().join("lobby");
+  await settle();
+
+  assert.deepEqual(lobby.state, { name: "ended", code: "refused", text: "A token was refused, with status 403." });
+});
+
 test("a token that never comes is given up", async () => {
   const stage = new Stage();
   const client = stage.client();

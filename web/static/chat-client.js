@@ -194,7 +194,8 @@ export class ChatClient extends EventTarget {
 
   /** @param {ChatChannel} channel @param {any} error what asking for a token has thrown */
   #noToken(channel, error) {
-    const { status = 0, code, retryAfter = null, message = String(error) } = error ?? {};
+    const { status = 0, code, retryAfter = null } = error ?? {};
+    const message = error?.message ?? (status ? `A token was refused, with status ${status}.` : String(error));
     const isFirst = this.#state.name === "connecting";
     if (code === "other_user") return this.#end(code, message, error);
     if (status === 401) return this.#end("logged_out", "You have been logged out.", error);

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from contextlib import suppress
+from errno import EACCES, EISDIR
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, cast
@@ -94,9 +95,18 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _make_private(path: Path) -> None:
-    """Password hashes are for the owner alone; SQLite gives its other files the mode of this one."""
+    """Password hashes are for the owner alone; SQLite gives its other files the mode of this one.
+
+    One that exists is not opened: to close any descriptor of a file takes all locks of the process off it (POSIX), also
+    those of other connections; whoever else opens the database, and closes it, would then delete the log they write to.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if path.is_dir():
+        raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(path))
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(EACCES, os.strerror(EACCES), str(path))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:

@@ -258,6 +258,30 @@ def test_while_another_process_holds_the_lock_what_reads_is_answered_and_what_wr
     assert looked_up(notes) == ["late"]
 
 
+LOOK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print([note for (note,) in connection.execute("SELECT note FROM notes ORDER BY id")])
+connection.close()
+"""
+
+
+@SQLITE
+def test_another_process_that_opens_and_closes_it_takes_nothing_that_is_written_afterwards(notes, tmp_path):
+    """It deletes the log of SQLite when our locks are gone, and with it what we go on to write there."""
+
+    def look() -> str:
+        return subprocess.run([sys.executable, "-c", LOOK, f"{tmp_path}/chat.db"], capture_output=True, text=True).stdout
+
+    add(notes, "before")
+    assert looked_up(notes) == ["before"]  # so that there are both, what writes and what reads
+    assert look() == "['before']\n"
+    add(notes, "after")
+
+    assert look() == "['before', 'after']\n"
+    assert looked_up(notes) == ["before", "after"]
+
+
 def test_while_the_writer_works_what_reads_is_answered_as_it_was_before(notes):
     may_end = threading.Event()
 

@@ -263,6 +263,10 @@ class ChatChannel:
         """Refuse what is not in the log by now, and whatever is still said.  Never yields; idempotent."""
         self._loop.out.give_up()
 
+    def await_written(self) -> None:
+        """Return when all that is to be told by now is written.  Blocks."""
+        self._loop.fanout.flush()
+
     def flush(self) -> None:
         """Return when all that was said is published and written.  Blocks."""
         if self._loop.done.is_set():

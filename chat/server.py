@@ -217,9 +217,12 @@ class ChatServer:
             return self.get_channel(grant.channel).reserve(grant, rights)
 
     def give_up(self) -> None:
-        """Refuse what is not in the log by now, and whatever is still said; retrying is right.  Never yields."""
-        for channel in list(self._channels.values()):
+        """Refuse what is not in the log by now, and whatever is still said; return once who waits is told.  Blocks."""
+        channels = list(self._channels.values())
+        for channel in channels:
             channel.give_up()
+        for channel in channels:
+            channel.await_written()
 
     def flush(self) -> None:
         """Return when all that was said is published and written.  Blocks."""

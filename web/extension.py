@@ -281,7 +281,7 @@ class Chat:
         if self._authorize is not None:
             self._reviewer.kill(timeout=POLL)
         self._wait_for(gevent.spawn(running.server.flush), max(self._rest() - FLUSH, self._rest() / 2))
-        running.server.give_up()  # while everybody can still be told
+        self._wait_for(gevent.spawn(running.server.give_up), self._rest() / 2)  # while everybody can still be told
         half = self._rest() / 2  # however large the house, channels have the other one to write down how far they have come
         running.gate.see_off(lambda: self._rest() <= half)
         # While the peers answer, channels call their last hooks too.

@@ -1,5 +1,6 @@
 """A client for bots and tests: one socket for many channels, and nothing lost or doubled when it breaks."""
 
+import logging
 import ssl
 from collections.abc import Callable
 from random import random
@@ -28,6 +29,8 @@ from chat.closing import CloseCode, Closing
 from chat.errors import AlreadyJoined
 from chat.names import check_channel_name
 from chat.wire import SUBPROTOCOL
+
+log: Final = logging.getLogger("chat.client")
 
 CONNECT: Final = 15.0  # seconds for TCP, TLS and the handshake, each step
 GOODBYE: Final = 2.0  # seconds for the server to answer ours
@@ -230,15 +233,20 @@ class ChatClient:
                     self.channels[name] = self.channels.pop(name)
                 self._tell(State("waiting", delay, error))
                 pause(self.clock, delay)
+        except Exception as exc:  # a fault, ours or of `on_state`: better told by all channels than waited for
+            log.exception("a client of %s has failed", self.address.origin)
+            for channel in list(self.channels.values()):
+                self.end(channel, exc)
         finally:
             self._greenlet = None
-            self._tell(State("idle"))
+            self.state = State("idle")
+        self._on_state(self.state)
 
     def _visit(self, channel: ClientChannel) -> tuple[float | None, Exception | None]:
         """Connect, and stay until the end.  Return after how many seconds to come again, and why not at once."""
         self._tell(State("connecting"))
         try:
-            session = self._session = Session(self._connect(channel), channel.name, self)
+            session = self._session = Session(self._connect(channel), self)
         except Exception as exc:  # the application's token function may raise what it likes
             delay = self.refused(channel, exc, self._attempt)
             self._attempt += delay is not None
@@ -256,7 +264,8 @@ class ChatClient:
         sock = self.address.dial(CONNECT, self._tls)
         try:
             url, headers = self.address.socket_url(query), {"Authorization": f"Bearer {token}"}
-            socket = shake_hands(sock, url, subprotocols=[SUBPROTOCOL], headers=headers)
+            with gevent.Timeout(CONNECT, TimeoutError(f"no answer within {CONNECT:g} s")):
+                socket = shake_hands(sock, url, subprotocols=[SUBPROTOCOL], headers=headers)
         except BaseException:
             sock.close()
             raise

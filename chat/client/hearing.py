@@ -80,14 +80,24 @@ def hear(text: bytes, now: Now) -> Heard | None:
     `now` dates what comes without a date.  Raises: ValueError when it is broken.
     """
     try:
-        frame = _decoder.decode(text)
-    except msgspec.ValidationError:
-        if _heads.decode(text).type in _TYPES:
-            raise
+        frame = _decode(text)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
+    if frame is None:
         return None
     if isinstance(frame, frames.Ping):
         return Heard("", frame)
     return Heard(frame.channel or "", _EVENTS[type(frame)](frame, now))
+
+
+def _decode(text: bytes) -> _Frame | None:
+    try:
+        frame: _Frame = _decoder.decode(text)
+    except msgspec.ValidationError:
+        if _heads.decode(text).type in _TYPES:
+            raise
+        return None
+    return frame
 
 
 def _message(frame: frames.Message, _now: Now) -> Message:

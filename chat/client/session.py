@@ -62,7 +62,7 @@ class House(Protocol):
 class Session:
     """Over one WebSocket.  `joined` are the names of the channels that it is in."""
 
-    def __init__(self, socket: WebSocket, first: str, house: House) -> None:
+    def __init__(self, socket: WebSocket, house: House) -> None:
         self.joined: set[str] = set()
         self.has_left = False
         """We have said goodbye."""
@@ -70,8 +70,6 @@ class Session:
         """When it was welcomed."""
         self._socket = socket
         self._house = house
-        self._asked = first
-        """The channel whose welcome is to come next."""
         self._answer: Receipt[None] | None = None
         self._wake = Flag()
         self._not_before: dict[str, float] = {}  # channels that could not be joined
@@ -168,7 +166,6 @@ class Session:
         self._settle()
 
     def _settle(self) -> None:
-        self._asked = ""
         if self._answer is not None:
             self._answer.settle(None)
         self._wake.set()

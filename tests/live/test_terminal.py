@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from select import select
 
 import pytest
 
+from chat.client import ChatClient, Login, Unreachable
+from tests.live.certificates import certificate
 from tests.live.conftest import Site
-from tests.live.people import PASSWORD
-from tests.live.servers import TOP, clean_environ, until, worker_of
+from tests.live.people import PASSWORD, Person, Place
+from tests.live.servers import TOP, clean_environ, gunicorn, until, worker_of
 
 PATIENCE = 20.0
 ESCAPES = re.compile(r"\x1b\[[0-9]*[A-Za-z]")
@@ -193,6 +196,21 @@ def test_the_password_is_asked_for_and_not_shown(site: Site, open_window: Open) 
     assert piped(site.url, "ann", "", CHAT_PASSWORD=None).stderr == (
         "chat: there is nobody to ask for a password: set CHAT_PASSWORD\n"
     )
+
+
+def test_a_client_logs_in_and_talks_over_tls(tmp_path: Path) -> None:
+    args, trusting = certificate(tmp_path)
+    with gunicorn(tmp_path / "instance", *args) as (_, where):
+        Person(Place(where, tls=trusting), "ann").register()
+        with ChatClient(f"{where}/chat", login=Login("ann", PASSWORD), tls=trusting) as client:
+            client.create_channel("lobby")
+            lobby = client.join("lobby", patient=False)
+            assert lobby.publish("hello").wait(PATIENCE) == 1
+        with (
+            ChatClient(f"{where}/chat", login=Login("ann", PASSWORD)) as client,
+            pytest.raises(Unreachable, match="certificate"),
+        ):
+            client.join("lobby", patient=False)
 
 
 @pytest.mark.parametrize("patch", ["", "from gevent import monkey; monkey.patch_all()"])

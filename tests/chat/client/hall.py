@@ -82,7 +82,7 @@ class Guest:
         """The token is the channel's name."""
         log = self._hall.logs.setdefault(channel, [])
         self._send("welcome", channel, **welcome(offset=len(log), recovered=offset is not None))
-        for message in log[len(log) if offset is None else offset :]:
+        for message in log[len(log) if offset is None else max(offset - 1, 0) :]:  # the last one twice: its reader must see
             self._send("message", channel, **message)
 
     def _publish(self, channel: str, id: str, text: str) -> None:

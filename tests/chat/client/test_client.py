@@ -590,6 +590,25 @@ def test_a_server_that_is_not_there_is_named(make_client: MakeClient, server: Sc
         make_client(chance=lambda: 0.5).join("lobby", timeout=0.2)
 
 
+@pytest.mark.logs_errors
+def test_a_fault_is_told_by_all_channels(make_client: MakeClient, enter: Enter, caplog: pytest.LogCaptureFixture) -> None:
+    faulty = make_client(on_state=lambda state: 1 / (state.name != "waiting"))
+    lobby, peer = enter(by=faulty)
+    peer.cut()
+
+    with pytest.raises(ZeroDivisionError):
+        lobby.recv(5)
+    assert "has failed" in caplog.text
+
+
+def test_a_server_that_hangs_up_on_the_handshake_is_unreachable(make_client: MakeClient, server: ScriptedServer) -> None:
+    joining = begin(make_client().join, "lobby", patient=False)
+    server.next().hang_up()
+
+    with pytest.raises(Unreachable, match="no WebSocket"):
+        joining.get(timeout=5)
+
+
 def test_who_is_not_patient_gives_up_the_first_time_and_later_does_not(
     enter: Enter, server: ScriptedServer, client: ChatClient
 ) -> None:

@@ -5,7 +5,7 @@ import { Net } from "./network.js";
 
 const CHANNELS = ["lobby", "garden"];
 const USERS = ["ann", "bob", "eve"];
-const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8];
+const SEEDS = [1, 2, 3, 4, 5]; // each a minute of talk, in a fifth of a second
 
 /** One user with a page: what they said and heard, over all of the page's lives. */
 class Guest {

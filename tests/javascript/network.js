@@ -33,7 +33,8 @@ class Room {
     if (known && this.clock.now() - known.at < DEDUPED) return known.offset;
     const offset = to ? null : this.log.length + 1;
     this.#ids.set(key, { offset, at: this.clock.now() });
-    const frame = to ? { type: "whisper", channel: this.name, id, from: user, to, text, date: "" } : message(this.name, offset, { id, from: user, text });
+    const whisper = { type: "whisper", channel: this.name, id, from: user, to, text, date: "" };
+    const frame = to ? whisper : message(this.name, offset, { id, from: user, text });
     (to ? this.whispers : this.log).push(frame);
     for (const line of this.lines) if (!to || [user, to].includes(line.user)) line.tell(frame);
     return offset;

@@ -9,6 +9,8 @@ import { Alarm } from "./chat-timing.js";
  * @typedef {import("./chat-client.js").Position} Position
  * @typedef {import("./chat-client.js").Pending} Pending
  * @typedef {import("./chat-client.js").ChannelState} ChannelState
+ * @typedef {import("./chat-outbox.js").Answer} Answer
+ * @typedef {import("./chat-outbox.js").Entry} Entry
  */
 
 /**
@@ -16,7 +18,7 @@ import { Alarm } from "./chat-timing.js";
  * @property {import("./chat-timing.js").Clock} clock
  * @property {import("./chat-storage.js").Keeper} keeper
  * @property {() => string | null} user
- * @property {(frame: Record<string, any>, answer?: import("./chat-outbox.js").Answer) => boolean} say whether a socket took it
+ * @property {(frame: Record<string, any>, answer?: Answer) => boolean} say whether a socket took it
  * @property {() => Promise<void>} leave
  */
 
@@ -58,7 +60,8 @@ export class ChatChannel extends EventTarget {
     this.#position = copied(position === undefined ? stored : position);
     this.#reading = new Alarm(port.clock, () => this.#tellRead());
     const ask = (/** @type {any} */ frame, /** @type {any} */ answer) => this.#say(frame, answer);
-    this.#outbox = new Outbox(port.clock, { ask, onChange: () => this.#keepOutbox(), onDone: (entry, frame) => this.#wasSent(entry, frame) });
+    const onDone = (/** @type {Entry} */ entry, /** @type {any} */ frame) => this.#wasSent(entry, frame);
+    this.#outbox = new Outbox(port.clock, { ask, onChange: () => this.#keepOutbox(), onDone });
     this.#questions = new Outbox(port.clock, { ask, onChange: () => {}, onDone: () => {} });
     if (Array.isArray(outbox?.entries)) this.#outbox.restore(outbox.entries);
   }
@@ -76,9 +79,10 @@ export class ChatChannel extends EventTarget {
   /** What was said here and is not confirmed, as [{id, text, to, state, error, since}] in the order of saying. */
   get pending() {
     const publishes = this.#outbox.entries.filter(({ frame }) => frame.type === "publish");
-    return publishes.map(
-      ({ id, frame, state, error, since }) => /** @type {Pending} */ ({ id, text: frame.text, to: frame.to ?? null, state, error, since }),
-    );
+    return publishes.map((entry) => {
+      const { id, frame: { text, to = null }, state, error, since } = entry;
+      return /** @type {Pending} */ ({ id, text, to, state, error, since });
+    });
   }
 
   /**
@@ -238,7 +242,7 @@ export class ChatChannel extends EventTarget {
     return Promise.reject(new ChatError(this.#state.name === "ended" ? this.#state.code : "left", text, true));
   }
 
-  /** @param {Record<string, any>} frame @param {import("./chat-outbox.js").Answer} [answer] */
+  /** @param {Record<string, any>} frame @param {Answer} [answer] */
   #say(frame, answer) {
     return this.#state.name === "joined" && this.#port.say({ ...frame, channel: this.name }, answer);
   }
@@ -268,7 +272,7 @@ export class ChatChannel extends EventTarget {
     return false;
   }
 
-  /** @param {import("./chat-outbox.js").Entry} entry @param {any} frame */
+  /** @param {Entry} entry @param {any} frame */
   #wasSent({ id, frame: { type, text, to = null } }, { offset }) {
     if (type === "publish") this.#tell("sent", { id, offset, text, to });
   }

@@ -1,5 +1,5 @@
-// Several channels over one WebSocket that is kept open: a fresh token for each handshake and each join, because one is good
-// for one only; every channel goes on where it stopped.  docs/protocol.md says what goes over the wire.
+// Several channels over one WebSocket that is kept open: a fresh token for each handshake and each join, because one is
+// good for one only; every channel goes on where it stopped.  docs/protocol.md says what goes over the wire.
 
 import { ChatChannel } from "./chat-channel.js";
 import { channelEnd, clientEnd, isSlow, mayJoinLater, passes } from "./chat-endings.js";
@@ -7,7 +7,7 @@ import { ChatError } from "./chat-error.js";
 import { Link } from "./chat-link.js";
 import { Keeper } from "./chat-storage.js";
 import { surroundings } from "./chat-surroundings.js";
-import { Alarm, askedFor, backoff, obey } from "./chat-timing.js";
+import { Alarm, askedFor, backoff, Delays, obey } from "./chat-timing.js";
 
 export { ChatChannel, ChatError };
 
@@ -31,8 +31,8 @@ export class ChatClient extends EventTarget {
   #limits = null;
   /** @type {Map<string, ChatChannel>} those that were not left; the first one that wants in rides in the handshake */
   #channels = new Map();
-  /** @type {Map<ChatChannel, {tries: number, alarm: Alarm, until: number}>} turned away, to be tried again */
-  #later = new Map();
+  /** @type {Delays<ChatChannel>} those that were turned away, to be tried again */
+  #later;
   /** @type {Map<string, Promise<void>>} */
   #leaving = new Map();
   /** @type {Link | null} this try; what belongs to an earlier one is not ours any more */
@@ -61,6 +61,7 @@ export class ChatClient extends EventTarget {
     this.#clock = clock;
     this.#keeper = new Keeper(storage, key, this.#clock);
     this.#timer = new Alarm(this.#clock, () => this.#open());
+    this.#later = new Delays(this.#clock, () => this.#joinMore());
   }
 
   /**
@@ -88,8 +89,8 @@ export class ChatClient extends EventTarget {
   }
 
   /**
-   * Enter a channel, over the connection that there is or a new one.  The same name gives the same object, as long as it is not
-   * left; one that has ended is tried anew.
+   * Enter a channel, over the connection that there is or a new one.  The same name gives the same object, as long as it is
+   * not left; one that has ended is tried anew.
    *
    * @param {string} name
    * @param {{position?: Position | null}} [options] where to go on; null begins anew
@@ -108,7 +109,7 @@ export class ChatClient extends EventTarget {
   connect() {
     if (this.#link) return;
     for (const type of ["online", "offline", "pagehide"]) this.#online.addEventListener(type, this.#note);
-    for (const { alarm } of this.#later.values()) alarm.clear();
+    this.#later.cut();
     const over = this.#state.name === "ended" ? this.#state.code : null;
     for (const channel of this.#channels.values()) {
       if (channel.state.name === "ended" && channel.state.code === over) channel.change({ name: "waiting" });
@@ -126,7 +127,7 @@ export class ChatClient extends EventTarget {
   close() {
     for (const type of ["online", "offline", "pagehide"]) this.#online.removeEventListener(type, this.#note);
     this.#drop();
-    for (const { alarm } of this.#later.values()) alarm.clear();
+    this.#later.cut();
     for (const channel of this.#channels.values()) channel.rest();
     this.#keeper.flush();
     this.#change({ name: "idle" });
@@ -139,7 +140,7 @@ export class ChatClient extends EventTarget {
     const waiting = this.#waiting();
     const channel = waiting.find((each) => this.#isDue(each));
     if (!waiting.length) return this.#change({ name: "idle" });
-    if (!channel) return this.#rest(Math.min(...waiting.map((each) => this.#later.get(each)?.until ?? 0)));
+    if (!channel) return this.#rest(Math.min(...waiting.map((each) => this.#later.until(each))));
     const link = new Link(this.#clock, {
       hear: (frame) => this.#hear(frame),
       lost: (code, reason) => this.#lost(code, reason),
@@ -161,7 +162,8 @@ export class ChatClient extends EventTarget {
     try {
       link.connect(this.#WebSocket, this.#address(channel), token);
     } catch (error) {
-      this.#end("refused", `This address cannot be connected to: ${this.url}`, error); // it is none, or the page's policy forbids it
+      // It is no address, or the page's policy forbids it.
+      this.#end("refused", `This address cannot be connected to: ${this.url}`, error);
     }
   }
 
@@ -300,7 +302,7 @@ export class ChatClient extends EventTarget {
 
   /** Whether it wants in now. @param {ChatChannel} channel */
   #isDue(channel) {
-    return channel.state.name === "waiting" && !this.#later.get(channel)?.alarm.isSet;
+    return channel.state.name === "waiting" && this.#later.until(channel) === 0;
   }
 
   #joinMore() {
@@ -360,15 +362,11 @@ export class ChatClient extends EventTarget {
     this.#endChannel(channel, "other_channel", "The token was for another channel.");
   }
 
-  /** Try that channel again later. @param {ChatChannel} channel @param {number | null} seconds that the server has asked for */
+  /** Try that channel again later. @param {ChatChannel} channel @param {number | null} seconds that were asked for */
   #turnAway(channel, seconds) {
-    const { random } = this.#clock;
-    const { tries, alarm } = this.#later.get(channel) ?? { tries: 0, alarm: new Alarm(this.#clock, () => this.#joinMore()) };
-    const until = this.#clock.now() + 1000 * (seconds === null ? backoff(tries, random) : obey(seconds, random));
-    alarm.set(until);
-    this.#later.set(channel, { tries: tries + 1, alarm, until });
     this.#joining.delete(channel);
     this.#joined.delete(channel);
+    this.#later.begin(channel, seconds);
     channel.lost();
   }
 
@@ -382,8 +380,7 @@ export class ChatClient extends EventTarget {
   #forget(channel) {
     this.#joining.delete(channel);
     this.#joined.delete(channel);
-    this.#later.get(channel)?.alarm.clear();
-    this.#later.delete(channel);
+    this.#later.forget(channel);
   }
 
   /** @param {ChatChannel} channel */

@@ -154,7 +154,8 @@ export class Outbox {
   /** Ask again for what has failed, as if for the first time. @param {string} id @returns {Promise<any>} */
   retry(id) {
     const entry = this.#entries.get(id);
-    if (entry?.state !== "failed") return entry?.promise ?? quietly(Promise.reject(new ChatError("unknown_id", "Nothing of that id waits.")));
+    if (!entry) return quietly(Promise.reject(new ChatError("unknown_id", "Nothing of that id waits.")));
+    if (entry.state !== "failed") return entry.promise;
     this.#entries.delete(id);
     const again = this.#begin(entry.frame, id, this.clock.now());
     again.wasSent = entry.wasSent;
@@ -176,9 +177,11 @@ export class Outbox {
   /** @param {Record<string, any>} frame @param {string} id */
   #fault(frame, id) {
     if (!ID.test(id)) return new ChatError("bad_request", "An id has 1 to 64 visible ASCII characters.");
-    if (NO_TEXT.test((frame.text ?? "") + (frame.to ?? ""))) return new ChatError("bad_text", "The text holds what no text may hold.");
-    if (this.#entries.size >= MOST) return new ChatError("outbox_full", "Too much is waiting to be sent. Wait until the connection is back.", true);
-    return null;
+    if (NO_TEXT.test((frame.text ?? "") + (frame.to ?? ""))) {
+      return new ChatError("bad_text", "The text holds what no text may hold: U+0000 or half of a surrogate pair.");
+    }
+    if (this.#entries.size < MOST) return null;
+    return new ChatError("outbox_full", "Too much is waiting to be sent. Wait until the connection is back.", true);
   }
 
   /** @param {Record<string, any>} frame @param {string} id @param {number} since @returns {Entry} */

@@ -136,3 +136,41 @@ export class Pace {
     this.#until = Math.max(this.#until, full + BREATH);
   }
 }
+
+/** What waits for another try, each with its own backoff. @template K */
+export class Delays {
+  /** @type {Map<K, {tries: number, alarm: Alarm, until: number}>} */
+  #waits = new Map();
+
+  /** @param {Clock} clock @param {() => void} act called whenever a wait is over */
+  constructor(clock, act) {
+    this.clock = clock;
+    this.act = act;
+  }
+
+  /** @param {K} key @param {number | null} seconds that were asked for */
+  begin(key, seconds) {
+    const { now, random } = this.clock;
+    const { tries, alarm } = this.#waits.get(key) ?? { tries: 0, alarm: new Alarm(this.clock, this.act) };
+    const until = now() + 1000 * (seconds === null ? backoff(tries, random) : obey(seconds, random));
+    alarm.set(until);
+    this.#waits.set(key, { tries: tries + 1, alarm, until });
+  }
+
+  /** Until when, as clock.now(); 0 for what does not wait. @param {K} key */
+  until(key) {
+    const wait = this.#waits.get(key);
+    return wait?.alarm.isSet ? wait.until : 0;
+  }
+
+  /** It has succeeded, or is given up. @param {K} key */
+  forget(key) {
+    this.#waits.get(key)?.alarm.clear();
+    this.#waits.delete(key);
+  }
+
+  /** Nothing waits any more; how often each was tried is remembered. */
+  cut() {
+    for (const { alarm } of this.#waits.values()) alarm.clear();
+  }
+}

@@ -6,20 +6,8 @@ import { Outbox, quietly } from "./chat-outbox.js";
 import { Alarm } from "./chat-timing.js";
 
 /**
- * @typedef {import("./chat-client.js").Position} Position
- * @typedef {import("./chat-client.js").Pending} Pending
- * @typedef {import("./chat-client.js").ChannelState} ChannelState
- * @typedef {import("./chat-outbox.js").Answer} Answer
- * @typedef {import("./chat-outbox.js").Entry} Entry
- */
-
-/**
- * @typedef {object} Port what the client lends to a channel
- * @property {import("./chat-timing.js").Clock} clock
- * @property {import("./chat-storage.js").Keeper} keeper
- * @property {() => string | null} user
- * @property {(frame: Record<string, any>, answer?: Answer) => boolean} say whether a socket took it
- * @property {() => Promise<void>} leave
+ * @import { ChannelState, Pending, Position } from "./chat-client.js"
+ * @import { Answer, Entry, Port } from "./chat-internals.js"
  */
 
 const LOGGED = new Set(["message", "edit", "delete"]);
@@ -66,7 +54,7 @@ export class ChatChannel extends EventTarget {
     if (Array.isArray(outbox?.entries)) this.#outbox.restore(outbox.entries);
   }
 
-  /** {name: "joining"}, {name: "joined"}, {name: "waiting"}, {name: "left"}, or {name: "ended", code, text}. */
+  /** "joining", "joined", "waiting", "left" or "ended", with what belongs to it. */
   get state() {
     return this.#state;
   }
@@ -76,7 +64,7 @@ export class ChatChannel extends EventTarget {
     return this.#position && { ...this.#position };
   }
 
-  /** What was said here and is not confirmed, as [{id, text, to, state, error, since}] in the order of saying. */
+  /** What was said here and is not confirmed, in the order of saying. */
   get pending() {
     const publishes = this.#outbox.entries.filter(({ frame }) => frame.type === "publish");
     return publishes.map((entry) => {
@@ -87,9 +75,6 @@ export class ChatChannel extends EventTarget {
 
   /**
    * Say something to everybody, or whisper it `to` one user.  It waits for the connection, and outlives a reload.
-   *
-   * Resolves to {id, offset}: the offset is null for a whisper, and for what the application dropped.  Rejects with
-   * ChatError; "unconfirmed" is the one after which it may have been said.
    *
    * @param {string} text
    * @param {{to?: string | null, id?: string}} [options] `id`: 1 to 64 visible ASCII characters, unique for this user
@@ -110,7 +95,7 @@ export class ChatChannel extends EventTarget {
   }
 
   /**
-   * Ask for what was said, as it now is, oldest first: the newest `limit` messages, or those `before` or `after` an offset.
+   * Ask for what was said, as it now is, oldest first.
    *
    * @param {{before?: number, after?: number, limit?: number}} [range] limit: 1 to 200, 50 by default
    * @returns {Promise<{events: any[], more: boolean}>} whether there is more in that direction

@@ -1,5 +1,5 @@
 // Several channels over one WebSocket that is kept open: a fresh token for each handshake and each join, because one is
-// good for one only; every channel goes on where it stopped.  docs/protocol.md says what goes over the wire.
+// good for one only; every channel goes on where it stopped.  chat-client.d.ts describes all that is public more closely.
 
 import { ChatChannel } from "./chat-channel.js";
 import { channelEnd, clientEnd, isSlow, mayJoinLater, passes } from "./chat-endings.js";
@@ -12,9 +12,8 @@ import { Alarm, askedFor, backoff, Delays, obey } from "./chat-timing.js";
 export { ChatChannel, ChatError };
 
 /**
- * @typedef {import("./chat-client.js").ClientOptions} ClientOptions
- * @typedef {import("./chat-client.js").ClientState} ClientState
- * @typedef {import("./chat-client.js").Position} Position
+ * @import { ClientOptions, ClientState, Complaint, Position } from "./chat-client.js"
+ * @import { Answer } from "./chat-internals.js"
  */
 
 const STABLE = 10_000; // ms online after which the next loss counts as the first again
@@ -64,11 +63,7 @@ export class ChatClient extends EventTarget {
     this.#later = new Delays(this.#clock, () => this.#joinMore());
   }
 
-  /**
-   * {name: "idle"}, {name: "connecting", isAgain}, {name: "online"}, {name: "waiting", until, isOrdered} (until: ms, as
-   * Date.now(); isOrdered: the server has asked for that), {name: "offline"}, or {name: "ended", code, text, error}, which
-   * only `connect` leaves.
-   */
+  /** "idle", "connecting", "online", "waiting", "offline" or "ended", with what belongs to it. */
   get state() {
     return this.#state;
   }
@@ -480,7 +475,7 @@ export class ChatClient extends EventTarget {
     return channel && this.#joined.has(channel) ? channel : null;
   }
 
-  /** @param {ChatChannel} channel @param {Record<string, any>} frame @param {import("./chat-outbox.js").Answer} [answer] */
+  /** @param {ChatChannel} channel @param {Record<string, any>} frame @param {Answer} [answer] */
   #say(channel, frame, answer) {
     if (!this.#link?.say(frame, answer)) return false;
     this.#joined.delete(channel); // to the end: when there is room for one message more, it is another one's turn
@@ -509,7 +504,7 @@ export class ChatClient extends EventTarget {
     this.#tell("state", state);
   }
 
-  /** @param {import("./chat-client.js").Complaint} complaint */
+  /** @param {Complaint} complaint */
   #complain(complaint) {
     this.#tell("error", complaint);
   }

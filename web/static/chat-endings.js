@@ -1,4 +1,4 @@
-// What the ends that a server puts to connections, channels and tries mean to who would come back.  Pure.
+// Which ends of connections, channels and tries are final.  Pure.
 
 /** @type {Map<number, [string, string]>} close codes after which coming back to that channel is of no use */
 const CHANNEL_ENDS = new Map([

@@ -6,15 +6,7 @@ import { randomId } from "./chat-outbox.js";
 import { Alarm, Pace } from "./chat-timing.js";
 
 /**
- * @typedef {import("./chat-timing.js").Clock} Clock
- * @typedef {import("./chat-outbox.js").Answer & {gone?: () => void}} Answer `gone`: there will be none
- */
-
-/**
- * @typedef {object} Hooks
- * @property {(frame: any) => void} hear what answers nothing
- * @property {(code: number, reason: string) => void} lost once, and nothing comes after it
- * @property {() => void} turn more can be said
+ * @import { Answer, Clock, LinkHooks } from "./chat-internals.js"
  */
 
 const PATIENCE = 15_000; // ms for a token, for a handshake, and beyond the server's own ping interval
@@ -44,7 +36,7 @@ export class Link {
   #turn;
   #watchdog;
 
-  /** @param {Clock} clock @param {Hooks} hooks */
+  /** @param {Clock} clock @param {LinkHooks} hooks */
   constructor(clock, hooks) {
     this.clock = clock;
     this.hooks = hooks;

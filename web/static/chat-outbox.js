@@ -5,32 +5,7 @@
 import { ChatError } from "./chat-error.js";
 import { Alarm } from "./chat-timing.js";
 
-/**
- * @typedef {object} Entry
- * @property {string} id
- * @property {Record<string, any>} frame without id and channel
- * @property {number} since ms, when it was asked for
- * @property {"queued" | "sent" | "failed"} state
- * @property {boolean} wasSent perhaps the server knows it
- * @property {ChatError | null} error why it failed, or waits
- * @property {number} refusals
- * @property {Promise<any>} promise
- * @property {(value: any) => void} resolve
- * @property {(error: ChatError) => void} reject
- */
-
-/**
- * @typedef {object} Answer
- * @property {(frame: any) => void} done
- * @property {(error: ChatError) => void} refused
- */
-
-/**
- * @typedef {object} Hooks
- * @property {(frame: Record<string, any>, answer: Answer) => boolean} ask whether it was handed to a socket
- * @property {() => void} onChange
- * @property {(entry: Entry, frame: any) => void} onDone
- */
+/** @import { Clock, Entry, OutboxHooks } from "./chat-internals.js" */
 
 // The server remembers an id for 5 minutes from when it logged it; what is said again is a while under way.
 const AGAIN_WITHIN = 270_000; // ms
@@ -48,8 +23,8 @@ export class Outbox {
   #expiry;
 
   /**
-   * @param {import("./chat-timing.js").Clock} clock
-   * @param {Hooks} hooks
+   * @param {Clock} clock
+   * @param {OutboxHooks} hooks
    */
   constructor(clock, hooks) {
     this.clock = clock;

@@ -2,6 +2,8 @@
 
 import { Alarm } from "./chat-timing.js";
 
+/** @import { Clock } from "./chat-internals.js" */
+
 const EVERY = 1_000; // ms between two writes of what changes all the time
 
 export class Keeper {
@@ -12,7 +14,7 @@ export class Keeper {
   /**
    * @param {Pick<Storage, "getItem" | "setItem" | "removeItem"> | null} storage
    * @param {string} key
-   * @param {import("./chat-timing.js").Clock} clock
+   * @param {Clock} clock
    */
   constructor(storage, key, clock) {
     this.storage = storage;

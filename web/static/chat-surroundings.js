@@ -1,13 +1,11 @@
 // What is around a client, a browser's page or a program: its sockets, its clock, and whether there is a network.
 
 /**
- * @typedef {object} Surroundings
- * @property {typeof globalThis.WebSocket} WebSocket
- * @property {import("./chat-timing.js").Clock} clock
- * @property {import("./chat-client.js").Network} online
+ * @import { ClientOptions } from "./chat-client.js"
+ * @import { Surroundings } from "./chat-internals.js"
  */
 
-/** @param {Partial<import("./chat-client.js").ClientOptions>} given in place of what is there @returns {Surroundings} */
+/** @param {Partial<ClientOptions>} given in place of what is there @returns {Surroundings} */
 export function surroundings(given) {
   const { WebSocket = globalThis.WebSocket, online = network() } = given;
   const { setTimeout = globalThis.setTimeout, clearTimeout = globalThis.clearTimeout, now = Date.now, random = Math.random } = given;

@@ -1,12 +1,6 @@
 // When to try again, how fast to speak, and being woken at a time.  Time and chance come in from outside.
 
-/**
- * @typedef {object} Clock
- * @property {() => number} now ms, and right over a sleep of the computer: Date.now
- * @property {(act: () => void, ms: number) => any} setTimeout
- * @property {(timer: any) => void} clearTimeout
- * @property {() => number} random
- */
+/** @import { Clock } from "./chat-internals.js" */
 
 const FIRST = 1; // seconds
 const LONGEST = 30;

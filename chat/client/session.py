@@ -17,7 +17,7 @@ from chat.client.backoff import Chance, asked_for, backoff, obey
 from chat.client.channel import ClientChannel, new_id
 from chat.client.closings import is_final
 from chat.client.errors import Ended, Refused
-from chat.client.hearing import Greeting, hear
+from chat.client.hearing import Greeting, Heard, hear
 from chat.client.outbox import Outbox
 from chat.client.pace import Pace, pause
 from chat.client.receipt import Receipt, Waits
@@ -83,7 +83,8 @@ class Session:
             while (texts := self._socket.recv()) is not None:
                 self._watchdog.heard()
                 for text in texts:
-                    self._hear(text)
+                    if not self._hear(text):
+                        break  # and nothing of what came behind it, or it would seem to have been heard
                 self._wait_for_room()
         finally:
             self._watchdog.stop()
@@ -118,16 +119,19 @@ class Session:
 
     # Hearing
 
-    def _hear(self, text: bytes) -> None:
+    def _hear(self, text: bytes) -> bool:
+        """Take one frame; return whether it was one."""
         try:
             heard = hear(text, self._house.clock.now)
         except ValueError:
             log.warning("the server has sent what is no frame of chat.v1, and is hung up on")
-            self._socket.say_goodbye(BROKEN)
-            self._socket.abort(BROKEN)
-            return
-        if heard is None:
-            return
+            self._socket.fail(BROKEN)
+            return False
+        if heard is not None:
+            self._take(heard)
+        return True
+
+    def _take(self, heard: Heard) -> None:
         match heard.event:
             case frames.Ping():
                 self._socket.send(PONG)

@@ -79,6 +79,11 @@ class WebSocket:
             self._protocol.send_close(closing.code, closing.reason)
             self._flush()
 
+    def fail(self, closing: Closing) -> None:
+        """Hear no more, whatever comes, and tell the peer why by `hang_up`.  Never yields."""
+        self.say_goodbye(closing)
+        self.closing = closing
+
     def hang_up(self) -> None:
         """End it, once what is queued is written, or after a second.  Blocks.  Idempotent."""
         self._idle.wait(LINGER)

@@ -81,8 +81,10 @@ class Peer:
     def says(self, type: str, channel: str | None = "lobby", **fields: object) -> None:
         self.says_text(json.dumps(frame(type, channel, **fields)))
 
-    def says_text(self, text: str) -> None:
-        self._protocol.send_text(text.encode())
+    def says_text(self, *texts: str) -> None:
+        """All in one piece."""
+        for text in texts:
+            self._protocol.send_text(text.encode())
         self.flush()
 
     def message(self, offset: int, text: str, sender: str = "bob", id: str | None = None) -> None:

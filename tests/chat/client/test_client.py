@@ -1,5 +1,7 @@
 """One client against a server that does what the test says."""
 
+import json
+
 import gevent
 import pytest
 
@@ -21,7 +23,7 @@ from chat.client import (
 from chat.errors import AlreadyJoined, BadText, InvalidChannel, MessageTooBig
 from chat.testing import TurnedClock, never_yields, wait_until
 from tests.chat.client.conftest import Enter, MakeClient
-from tests.chat.client.scripted import DATE, ScriptedServer, begin
+from tests.chat.client.scripted import DATE, ScriptedServer, begin, frame
 
 BACK = {"recovered": True}
 
@@ -510,9 +512,14 @@ def test_what_is_no_frame_ends_the_connection_and_not_the_channel(
     enter: Enter, server: ScriptedServer, broken: str
 ) -> None:
     lobby, peer = enter()
-    peer.says_text(broken)
+    behind_it = {"offset": 2, "id": None, "text": "two", "date": DATE, "from": "bob"}
+    peer.says_text(broken, json.dumps(frame("message", "lobby", **behind_it)))
+    peer.waits_for_end()
+    assert peer.closing == (1002, "that is no frame of chat.v1")
 
-    server.next().welcome(**BACK).message(1, "one")
+    peer = server.next()
+    assert peer.request.path.endswith("offset=0")  # what came behind it may not be the next one
+    peer.welcome(**BACK).message(1, "one")
     assert lobby.recv(5).text == "one"
 
 

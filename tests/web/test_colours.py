@@ -30,8 +30,9 @@ TEXTS = {
 }
 # What is drawn on what: borders of fields and buttons, dots, the outline of the focus.
 SHAPES = {
-    "paper": ["edge", "accent", "good", "error"],
-    "panel": ["edge", "accent"],
+    "paper": ["edge", "accent", "good", "error", "warn"],
+    "panel": ["edge", "accent", "warn"],
+    "soft": ["warn"],
     "warn-soft": ["warn"],
     "error-soft": ["error", "edge", "accent"],
 }

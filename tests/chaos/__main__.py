@@ -31,7 +31,7 @@ from sqlalchemy import create_engine
 from chat.database import upgrade
 from chat.engine import parse
 from chat.schema import CHAT
-from tests.chaos.kept import lasts, read
+from tests.chaos.kept import epochs, lasts, read
 from tests.chaos.record import Record
 from tests.chaos.troupe import Troupe
 from tests.chaos.verdict import Kept, judge
@@ -203,6 +203,7 @@ def tell(record: Record, kept: Kept, chaos: Chaos) -> None:
         "lines": ", ".join(f"{count} {how}" for how, count in sorted(chaos.harmed.items())),
         "kill -9": f"{chaos.kills} times",
         "seconds of a core": ", ".join(f"{who} {used:.0f}" for who, used in chaos.processors().items()),
+        "machine": f"{os.cpu_count()} cores, for which {os.getloadavg()[1]:.1f} processes waited",
     }
     for name, figure in figures.items():
         print(f"{name:>18}  {figure}")
@@ -220,9 +221,12 @@ def play(kind: str, seconds: float, clients: int, seed: int, faults: Faults) -> 
         stack.callback(engine.dispose)
         chaos = Chaos(server, cutter, casts, random.Random(seed))
         chaos.enter(clients)
+        before = epochs(engine)
         chaos.run(seconds)
         chaos.settle(faults, lambda: lasts(engine))
         record, kept = chaos.record(folder), read(engine)
+        if (after := epochs(engine)) != before:
+            faults.add("epoch", f"a kill -9 is no reason to begin anew: {before}, then {after}")
         tell(record, kept, chaos)
     judge(record, kept, faults, messages=round(MESSAGES * seconds))
     for log in server.logs:

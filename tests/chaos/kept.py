@@ -27,3 +27,9 @@ def lasts(database: Engine) -> dict[str, int]:
     """The last offset of each channel."""
     with database.connect() as connection:
         return dict(connection.execute(LASTS).all())
+
+
+def epochs(database: Engine) -> dict[str, str]:
+    """The epoch of each channel."""
+    with database.connect() as connection:
+        return dict(connection.execute(text("SELECT name, epoch FROM chat_channels")).all())

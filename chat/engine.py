@@ -6,9 +6,10 @@ from contextlib import suppress
 from errno import EACCES, EISDIR
 from importlib.util import find_spec
 from pathlib import Path
+from time import monotonic
 from typing import Final, cast
 
-from gevent.monkey import is_module_patched
+from gevent.monkey import get_original, is_module_patched
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -17,11 +18,13 @@ from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 from sqlalchemy.pool.base import ConnectionPoolEntry
 
 LOCK_WAIT: Final = 5.0  # seconds for a lock that another process holds: a predecessor that is about to end
+LOCK_POLL: Final = 0.01  # seconds between two looks where SQLite itself does not wait
 POOL_WAIT: Final = 5.0  # seconds for a connection, when all are in use
 CANCEL_WAIT: Final = 1.0  # seconds for telling the server that nobody waits for a statement any more
 
 READING: Final = "chat_reading"  # an execution option
 POSTGRESQL: Final = "postgresql+psycopg"
+sleep: Final = get_original("time", "sleep")  # it is called in native threads, which have no hub
 SAME: Final = ("postgresql", "postgres", POSTGRESQL)
 # libpq's, where the URL says nothing: a server that has vanished without a word is noticed within half a minute, rather
 # than after the two hours of the kernel.
@@ -111,8 +114,22 @@ def _make_private(path: Path) -> None:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
     """WAL lets others read while we write; NORMAL survives kill -9, though not the loss of power."""
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    until = monotonic() + LOCK_WAIT
+    while not _is_in_wal_mode(connection, may_wait=monotonic() < until):
+        sleep(LOCK_POLL)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _is_in_wal_mode(connection: sqlite3.Connection, *, may_wait: bool) -> bool:
+    """Switch to it.  Of two who open a new file at once one is told that it is locked, without any waiting."""
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY and may_wait:  # the byte behind is a closer reason
+            return False
+        raise
+    return True
 
 
 def _forbid_writing(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:

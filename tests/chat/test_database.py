@@ -2,6 +2,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import gevent
 import pytest
@@ -223,14 +224,31 @@ sys.stdin.readline()
 """
 
 
-@pytest.fixture
-def held(notes, tmp_path):
+@contextmanager
+def holding(folder):
     """Another process, which holds SQLite's lock until it is told to end."""
-    command = [sys.executable, "-c", HOLD, f"{tmp_path}/chat.db"]
+    command = [sys.executable, "-c", HOLD, f"{folder}/chat.db"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()
+
+
+@pytest.fixture
+def held(notes, tmp_path):
+    with holding(tmp_path) as process:
+        yield process
+
+
+def test_a_new_file_on_which_somebody_else_is_working_is_waited_for(tmp_path):
+    with holding(tmp_path) as process:  # not in WAL mode yet; SQLite does not wait for the lock to switch to it
+        opening = gevent.spawn(Database, f"sqlite:///{tmp_path}/chat.db", CHAT)
+        opening.join(0.3)  # it would fail at once
+        assert not opening.ready()
+
+        process.communicate("go on\n", timeout=5)
+
+        opening.get(timeout=5).close()
 
 
 def looked_up(database: Database) -> list[str]:

@@ -102,7 +102,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopped]:
 @pytest.fixture(scope="module")
 def hung(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Faulty, int]]:
     """A server whose worker has been stopped for longer than it may; with that worker's process id."""
-    forgetful = {"CHAT_RESUME_LIMIT": "10"}  # what is kept of each channel is not to grow
+    forgetful = {"CHAT_RECENT_EVENTS": "10"}  # what is kept of each channel is not to grow
     with faulty_server(tmp_path_factory.mktemp("hung"), "--timeout", "5", **SETTINGS, **forgetful) as (server, faulty):
         worker = worker_of(server)
         os.kill(worker, signal.SIGSTOP)

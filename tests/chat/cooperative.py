@@ -5,12 +5,14 @@ import pytest
 from gevent.event import Event
 from sqlalchemy import text
 
+from chat.archive.sql import SqlArchive
 from chat.database import Database, upgrade
 from chat.engine import make_engine, parse
 from chat.errors import DatabaseUnavailable
 from chat.executor import CONNECTIONS, Cooperative
 from chat.registry.sql import SqlRegistry
 from chat.schema import CHAT
+from tests.chat.contracts.test_archive import said
 from tests.chat.steps import wait_until
 
 LOCK = 4711
@@ -161,3 +163,35 @@ def test_who_gets_no_connection_in_time_is_told(postgres, held):
     held.execute("SELECT pg_advisory_unlock_all()")
     busy.get(timeout=5)
     executor.close()
+
+
+def test_while_the_log_is_locked_what_reads_it_goes_on_and_what_was_said_waits(postgres, database):
+    upgrade(postgres.url, CHAT)
+    archive = SqlArchive(database)
+    archive.append("lobby", said(1))
+    with postgres.connect() as holding:
+        holding.execute("BEGIN; LOCK chat_log IN SHARE MODE")  # which lets others read
+        appending = [gevent.spawn(archive.append, log, said(2)) for log in ("lobby", "attic", "cellar")]
+        wait_until(lambda: count_waiting(holding) == 1)  # not three: they share a transaction, or wait for the next one
+
+        assert archive.read("lobby", 0, 10) == said(1)
+
+        assert not any(greenlet.ready() for greenlet in appending)
+    gevent.joinall(appending, timeout=5, raise_error=True)
+    assert archive.last("lobby") == archive.last("attic") == archive.last("cellar") == 2
+    archive.close()
+
+
+def test_who_is_killed_while_the_log_is_locked_leaves_nothing_half_done(postgres, database):
+    upgrade(postgres.url, CHAT)
+    archive = SqlArchive(database)
+    with postgres.connect() as holding:
+        holding.execute("BEGIN; LOCK chat_log IN SHARE MODE")
+        appending = gevent.spawn(archive.append, "lobby", said(1, 2))
+        wait_until(lambda: count_waiting(holding) == 1)
+        appending.kill(timeout=5)
+        wait_until(lambda: count_waiting(holding) == 0)
+    archive.append("lobby", said(1, 2))
+
+    assert archive.read("lobby", 0, 10) == said(1, 2)
+    archive.close()

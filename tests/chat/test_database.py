@@ -1,8 +1,5 @@
 import socket
-import subprocess
-import sys
 import threading
-from contextlib import contextmanager
 
 import gevent
 import pytest
@@ -12,6 +9,7 @@ from sqlalchemy.exc import InternalError, ProgrammingError
 from chat.database import Database
 from chat.errors import DatabaseUnavailable
 from chat.schema import CHAT
+from tests.chat.locks import holding
 
 NOTES = "CREATE TABLE notes (id INTEGER, note TEXT)"
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -215,33 +213,14 @@ def test_in_memory_there_is_one_database_for_all():
 # Reading beside what writes
 
 
-HOLD = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("BEGIN IMMEDIATE")
-print("held", flush=True)
-sys.stdin.readline()
-"""
-
-
-@contextmanager
-def holding(folder):
-    """Another process, which holds SQLite's lock until it is told to end."""
-    command = [sys.executable, "-c", HOLD, f"{folder}/chat.db"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
-
-
 @pytest.fixture
 def held(notes, tmp_path):
-    with holding(tmp_path) as process:
+    with holding(f"{tmp_path}/chat.db") as process:
         yield process
 
 
 def test_a_new_file_on_which_somebody_else_is_working_is_waited_for(tmp_path):
-    with holding(tmp_path) as process:  # not in WAL mode yet; SQLite does not wait for the lock to switch to it
+    with holding(f"{tmp_path}/chat.db") as process:  # SQLite itself does not wait for it to switch to WAL mode
         opening = gevent.spawn(Database, f"sqlite:///{tmp_path}/chat.db", CHAT)
         opening.join(0.3)  # it would fail at once
         assert not opening.ready()

@@ -1,12 +1,13 @@
 """What waits to be written down: all that comes while one transaction runs shares the next one.
 
 Hundreds of channels speak at once, and a server that ends has thousands to put back; a transaction of its own costs each
-of them milliseconds.  There is no timer: what comes alone is written at once.
+of them milliseconds.  There is no timer: what comes alone is written as soon as all others had their turn.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+import gevent
 from gevent.lock import BoundedSemaphore
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ class _Batch(Generic[T]):
 
     def __init__(self) -> None:
         self.entries: list[_Entry[T]] = []
+        self.turn = BoundedSemaphore(1)  # of those who wait for it, one does it
         self.is_over = False
 
 
@@ -52,20 +54,22 @@ class Grouping(Generic[T]):
         batch, entry = self._gathering, _Entry(item)
         batch.entries.append(entry)
         try:
-            with self._writing:
+            with batch.turn:
                 if not batch.is_over:  # the first of them; or it was killed, and this is the next
                     self._do(batch)
         except BaseException:
             batch.entries.remove(entry)
-            with self._writing:
+            with batch.turn:
                 raise
         if entry.error is not None:
             raise entry.error.with_traceback(None)  # which would grow with each that shares it
 
     def _do(self, batch: _Batch[T]) -> None:
-        if batch is self._gathering:
-            self._gathering = _Batch()
-        self._write_all(tuple(batch.entries))
+        with self._writing:
+            if batch is self._gathering:
+                gevent.sleep(0)
+                self._gathering = _Batch()
+            self._write_all(tuple(batch.entries))
         batch.is_over = True
 
     def _write_all(self, entries: Sequence[_Entry[T]]) -> None:

@@ -18,7 +18,7 @@ LAYERS = """
     chat.frames chat.mentions
     chat.wire
     chat.conn
-    chat.engine chat.migrations
+    chat.engine chat.migrations chat.bulk
     chat.executor chat.grouping
     chat.database chat.schema chat.inbox chat.crowd chat.restricted chat.hooks
     chat.tokens.base chat.presence.base chat.registry.base chat.archive.base

@@ -1,33 +1,30 @@
-"""Events into the archive's tables: what one transaction does with all that waits in all logs.
-
-It holds the interpreter beside the fan-out, so it is the driver's own executemany: through Core's statements a row takes
-half as long again.
-"""
+"""Events into the archive's tables: what one transaction does with all that waits in all logs."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, CursorResult
 
 from chat.archive.rows import DELETE, EDIT, GONE, MESSAGE, Values, values_of
+from chat.bulk import FLAG, TEXT, WHOLE, execute_rows
 from chat.errors import BrokerUnavailable
 from chat.event import Deleted, Edited, Logged
 from chat.mentions import mentioned
 
 Mention: TypeAlias = tuple[str, int, int, str]
 
-# `{}` is the driver's placeholder.
 INSERT: Final = """
-    INSERT INTO chat_log (log, "offset", kind, sender, text, date, id, target, rendered)
-    VALUES ({}, {}, {}, {}, {}, {}, {}, {}, {}) ON CONFLICT DO NOTHING
+    INSERT INTO chat_log (log, "offset", kind, sender, text, date, id, target, rendered) {} ON CONFLICT DO NOTHING
 """
+INSERTED: Final = (TEXT, WHOLE, TEXT, TEXT, TEXT, WHOLE, TEXT, WHOLE, FLAG)
+MENTION: Final = 'INSERT INTO chat_mentions (log, "offset", source, username) {} ON CONFLICT DO NOTHING'
+MENTIONED: Final = (TEXT, WHOLE, WHOLE, TEXT)
+
+# `{}` is the driver's placeholder.
 SAME: Final = f"""
     SELECT 1 FROM chat_log WHERE log = {{}} AND "offset" = {{}}
     AND (kind = '{GONE}' OR (kind = {{}} AND sender = {{}} AND id = {{}} AND date = {{}}))
 """  # noqa: S608
-MENTION: Final = """
-    INSERT INTO chat_mentions (log, "offset", source, username) VALUES ({}, {}, {}, {}) ON CONFLICT DO NOTHING
-"""
 IS_THERE: Final = f"log = {{}} AND \"offset\" = {{}} AND kind = '{MESSAGE}' AND deleted IS NULL"
 CHANGE: Final = f"UPDATE chat_log SET edited = {{}} WHERE {IS_THERE} AND (edited IS NULL OR edited < {{}})"  # noqa: S608
 TAKE_BACK: Final = f"UPDATE chat_log SET deleted = {{}}, text = '' WHERE {IS_THERE}"  # noqa: S608
@@ -80,34 +77,28 @@ class Appending:
     def append(self, additions: Sequence[Addition]) -> None:
         """Add all of them.  Blocks.  Raises: OffsetTaken, and SQLAlchemy's errors."""
         rows = [row for addition in additions for row in addition.rows]
-        if self._do(INSERT, rows) != len(rows):
+        if execute_rows(self._connection, INSERT, INSERTED, rows) != len(rows):
             self._check(rows)
         for addition in additions:
             for kind, log, offset, target in addition.changes:
                 (self._edit if kind == EDIT else self._delete)(log, offset, target)
         if mentions := [mention for addition in additions for mention in addition.mentions]:
-            self._do(MENTION, mentions)
+            execute_rows(self._connection, MENTION, MENTIONED, mentions)
 
     def _check(self, rows: Iterable[Values]) -> None:
         """Some were there before: see that they are the same."""
         for log, offset, kind, sender, _, date, id, *_ in rows:
-            if self._query(SAME, (log, offset, kind, sender, id, date)) is None:
+            if self._do(SAME, log, offset, kind, sender, id, date).first() is None:
                 raise OffsetTaken
 
     def _edit(self, log: str, offset: int, target: int) -> None:
-        if not self._do(CHANGE, [(offset, log, target, offset)]):
-            self._do(ERASE_LATE_EDIT, [(log, offset, log, target)])
+        if not self._do(CHANGE, offset, log, target, offset).rowcount:
+            self._do(ERASE_LATE_EDIT, log, offset, log, target)
 
     def _delete(self, log: str, offset: int, target: int) -> None:
-        if self._do(TAKE_BACK, [(offset, log, target)]):
-            self._do(ERASE_EDITS, [(log, target)])
-            self._do(ERASE_MENTIONS, [(log, target)])
+        if self._do(TAKE_BACK, offset, log, target).rowcount:
+            self._do(ERASE_EDITS, log, target)
+            self._do(ERASE_MENTIONS, log, target)
 
-    def _do(self, statement: str, rows: Sequence[tuple[object, ...]]) -> int:
-        """Return how many rows were added or changed."""
-        options = {"preserve_rowcount": True}
-        said = statement.replace("{}", self._mark)
-        return self._connection.exec_driver_sql(said, list(rows), execution_options=options).rowcount
-
-    def _query(self, statement: str, values: tuple[object, ...]) -> object:
-        return self._connection.exec_driver_sql(statement.replace("{}", self._mark), values).scalar()
+    def _do(self, statement: str, *values: object) -> CursorResult[Any]:
+        return self._connection.exec_driver_sql(statement.replace("{}", self._mark), values)

@@ -17,6 +17,7 @@ from chat.archive.base import MOST_UNREAD, Archive, Id, Unread
 from chat.archive.marks import Marks, Reader
 from chat.archive.retention import Retention
 from chat.archive.rows import GONE, MESSAGE, LogRow, date_of, event_of, micros, past_of
+from chat.bulk import TEXT, WHOLE, execute_rows
 from chat.clock import Clock, SystemClock
 from chat.database import Database
 from chat.engine import parse
@@ -32,20 +33,13 @@ log: Final = getLogger("chat")
 EVENTS: Final = select(
     LogRow.kind, LogRow.sender, LogRow.text, LogRow.date, LogRow.id, LogRow.offset, LogRow.target, LogRow.rendered
 ).where(LogRow.kind != GONE)
-EDIT, DELETE = aliased(LogRow), aliased(LogRow)
-PASTS: Final = (
-    select(LogRow.offset, LogRow.sender, LogRow.date, LogRow.id, LogRow.text, LogRow.rendered)
-    .add_columns(EDIT.text, EDIT.rendered, EDIT.date, DELETE.date)
-    .outerjoin(EDIT, and_(EDIT.log == LogRow.log, EDIT.offset == LogRow.edited))
-    .outerjoin(DELETE, and_(DELETE.log == LogRow.log, DELETE.offset == LogRow.deleted))
-    .where(LogRow.kind == MESSAGE)
-)
+MESSAGES: Final = select(LogRow).where(LogRow.kind == MESSAGE)
 IDS: Final = 1000  # rows that are looked at once, from the end, for one that is too old
 
-MARK: Final = text("""
-    INSERT INTO chat_reads (log, username, "offset") VALUES (:log, :username, :offset)
+MARK: Final = """
+    INSERT INTO chat_reads (log, username, "offset") {}
     ON CONFLICT (log, username) DO UPDATE SET "offset" = excluded."offset" WHERE excluded."offset" > chat_reads."offset"
-""")
+"""
 
 # One step in an index, and at most MOST_UNREAD rows, for each log and kind; `asked` are the logs and the marks that are not
 # written down yet, -1 where there is none.
@@ -118,7 +112,7 @@ class SqlArchive(Archive):
         return self._look(lambda session: session.scalar(query)) or 0
 
     def find(self, log: str, offset: int) -> Past | None:
-        found = self._pasts(PASTS.where(LogRow.log == log, LogRow.offset == offset))
+        found = self._pasts(MESSAGES.where(LogRow.log == log, LogRow.offset == offset))
         return found[0] if found else None
 
     def history(self, log: str, *, before: int | None, after: int | None, limit: int) -> tuple[list[Past], bool]:
@@ -128,19 +122,21 @@ class SqlArchive(Archive):
         if after is not None:
             where.append(LogRow.offset > after)
         order = LogRow.offset.desc() if after is None else LogRow.offset
-        found = self._pasts(PASTS.where(*where).order_by(order).limit(limit + 1))
-        page = found[:limit]
-        return page if after is not None else page[::-1], len(found) > limit
+        found = self._pasts(MESSAGES.where(*where).order_by(order).limit(limit + 1))
+        page = found[:limit] if after is not None else found[-limit:]
+        return page, len(found) > limit
 
-    def _pasts(self, query: Select[Any]) -> list[Past]:
+    def _pasts(self, messages: Select[Any]) -> list[Past]:
+        """As they are now, the oldest first."""
+        query = _with_changes(messages)
         return self._look(lambda session: [past_of(row) for row in session.execute(query)])
 
     def mark(self, log: str, username: str, offset: int) -> None:
         self._marks.put((log, username), offset)
 
     def _write_marks(self, marks: Mapping[Reader, int]) -> None:
-        rows = [{"log": log, "username": user, "offset": offset} for (log, user), offset in sorted(marks.items())]
-        self._run(lambda session: session.connection().execute(MARK, rows) and None)
+        rows = [(*reader, offset) for reader, offset in sorted(marks.items())]
+        self._run(lambda session: execute_rows(session.connection(), MARK, (TEXT, TEXT, WHOLE), rows))
 
     def unread(self, username: str, logs: Sequence[str]) -> dict[str, Unread]:
         marks = {log: self._marks.get((log, username)) for log in logs}
@@ -194,6 +190,18 @@ def _translated() -> Iterator[None]:
 def _reason(exc: Exception) -> str:
     """Its first line: PostgreSQL goes on with the whole row."""
     return str(getattr(exc, "orig", None) or exc).partition("\n")[0]
+
+
+def _with_changes(messages: Select[Any]) -> Select[Any]:
+    """Join a few messages, which are chosen first, with the last edit and the delete of each."""
+    said, edit, undo = messages.subquery(), aliased(LogRow), aliased(LogRow)
+    return (
+        select(said.c.offset, said.c.sender, said.c.date, said.c.id, said.c.text, said.c.rendered)
+        .add_columns(edit.text, edit.rendered, edit.date, undo.date)
+        .outerjoin(edit, and_(edit.log == said.c.log, edit.offset == said.c.edited))
+        .outerjoin(undo, and_(undo.log == said.c.log, undo.offset == said.c.deleted))
+        .order_by(said.c.offset)
+    )
 
 
 def _ids(session: Session, log: str, since: int, limit: int) -> list[Id]:

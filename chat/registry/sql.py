@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from gevent.event import Event
-from sqlalchemy import BigInteger, DateTime, Index, bindparam, delete, select, update
+from sqlalchemy import BigInteger, DateTime, Index, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from chat.bulk import TEXT, WHOLE, execute_rows
 from chat.database import Base, Database
 from chat.errors import DuplicatedChannel, InvalidChannel
 from chat.grouping import Grouping
@@ -42,11 +43,10 @@ Index("chat_channels_name", ChannelRow.name)
 Index("chat_channels_open", ChannelRow.name, unique=True, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
 
 
-PUT_BACK = (
-    update(ChannelRow)
-    .where(ChannelRow.name == bindparam("channel"), IS_OPEN)
-    .values(last_offset=bindparam("offset"), taken=False)
-)
+PUT_BACK = """
+    UPDATE chat_channels SET last_offset = given.column2, taken = FALSE FROM ({}) AS given
+    WHERE name = given.column1 AND closed_at IS NULL
+"""
 
 
 class SqlRegistry(Registry):
@@ -103,8 +103,7 @@ class SqlRegistry(Registry):
 
     def _write(self, offsets: Sequence[tuple[str, int]]) -> None:
         in_order = sorted(offsets)  # so that no two servers can lock each other out
-        rows = [{"channel": name, "offset": offset} for name, offset in in_order]
-        self._database.run(lambda session: session.connection().execute(PUT_BACK, rows) and None)
+        self._database.run(lambda session: execute_rows(session.connection(), PUT_BACK, (TEXT, WHOLE), in_order))
 
     def close(self, name: str, *, idle: bool = False) -> None:
         del idle  # a lasting channel never ends because it is idle

@@ -29,8 +29,8 @@ def held(postgres):
 
 @pytest.fixture
 def hasty(postgres):
-    """An executor that gives up after a fifth of a second."""
-    executor = Cooperative(make_engine(parse(postgres.url), 1), deadline=0.2)
+    """An executor that gives up after half a second."""
+    executor = Cooperative(make_engine(parse(postgres.url), 1), deadline=0.5)
     yield executor
     executor.close()
 

@@ -1,4 +1,6 @@
 import socket
+import subprocess
+import sys
 import threading
 
 import gevent

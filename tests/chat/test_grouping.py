@@ -53,9 +53,9 @@ def put_all(grouping: Grouping[str], letters: str) -> list[gevent.Greenlet]:
 @pytest.fixture
 def putting(ledger, grouping) -> list[gevent.Greenlet]:
     """Four that put theirs at once: the first begins a transaction, the others wait for the next one."""
-    greenlets = put_all(grouping, "dcba")
+    first = put_all(grouping, "d")
     assert ledger.begun == ["d"]
-    return greenlets
+    return first + put_all(grouping, "cba")
 
 
 def finish(greenlets: list[gevent.Greenlet]) -> list[bool]:
@@ -79,6 +79,19 @@ def test_all_that_come_meanwhile_share_the_next_one_in_the_order_of_coming(ledge
 
     assert finish(putting) == [True] * 4
     assert ledger.begun == ["d", "cba"]
+
+
+def test_those_who_come_again_as_soon_as_they_are_done_share_one_again(ledger, grouping):
+    ledger.go.set()
+
+    def put_again(letter: str) -> None:
+        for _ in range(3):
+            grouping.put(letter)
+
+    greenlets = [gevent.spawn(put_again, letter) for letter in "abcd"]
+    gevent.joinall(greenlets, timeout=5, raise_error=True)
+
+    assert ["".join(sorted(letters)) for letters in ledger.begun] == ["abcd"] * 3
 
 
 def test_who_leaves_before_it_begins_is_not_in_it(ledger, putting):

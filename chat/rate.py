@@ -30,4 +30,4 @@ class Rate(NamedTuple):
 
     def wait(self, until: float, now: float, count: int = 1) -> float:
         """Seconds until that is no longer too much."""
-        return max(until - now - (self.burst - count + SLACK) * self.interval, 0.0)
+        return max(max(until - now, 0.0) - (self.burst - count + SLACK) * self.interval, 0.0)

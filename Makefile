@@ -6,13 +6,15 @@
 # make conformance    Autobahn's WebSocket cases, four minutes
 # make bench   beside its peers, half an hour; QUICK=1: two minutes; ARGS="--only latency": see python -m bench --help
 # make soak    thousands of clients that come, go and die at random, for 10 minutes; MINUTES=1 CLIENTS=500 SEED=7
+# make chaos   clients that lose their lines and a server that is killed, and is anything lost?; DATABASE=postgresql MINUTES=1 SEED=7
+# make resume  5,000 clients that come back at once to what they have missed; N=1000
 # make screenshots    the pictures in docs/img
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test fuzz lint audit conformance bench soak screenshots programs bench-programs clean
+.PHONY: run test fuzz lint audit conformance bench soak chaos resume screenshots programs bench-programs clean
 
 run: $(VENV)/run
 	$(BIN)/gunicorn wsgi:app
@@ -45,8 +47,16 @@ conformance: $(VENV)/dev
 bench: $(VENV)/run bench-programs
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
+HOW = $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SEED),--seed $(SEED))
+
 soak: $(VENV)/dev
-	$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.soak $(HOW)
+
+chaos: $(VENV)/dev programs
+	$(BIN)/python -m tests.chaos $(HOW) $(if $(DATABASE),--database $(DATABASE))
+
+resume: $(VENV)/dev
+	$(BIN)/python -m tests.resume $(if $(N),--count $(N))
 
 screenshots: $(VENV)/dev programs
 	$(BIN)/python -m tests.live.gallery

@@ -51,13 +51,12 @@ class Addition(NamedTuple):
 
 def addition(log: str, events: Sequence[Logged]) -> Addition:
     """Read `events`.  Raises: ValueError, OverflowError for what no table can hold."""
-    changed: list[tuple[str, str, int, int]] = []
-    for event in events:
-        if isinstance(event, Edited):
-            changed.append((EDIT, log, event.offset, event.target))
-        elif isinstance(event, Deleted):
-            changed.append((DELETE, log, event.offset, event.target))
-    return Addition([values_of(log, event) for event in events], changed, list(_mentions(log, events)))
+    changes = [
+        (EDIT if isinstance(event, Edited) else DELETE, log, event.offset, event.target)
+        for event in events
+        if isinstance(event, Edited | Deleted) and event.target < event.offset  # what comes later was not meant
+    ]
+    return Addition([values_of(log, event) for event in events], changes, list(_mentions(log, events)))
 
 
 def _mentions(log: str, events: Iterable[Logged]) -> Iterator[Mention]:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from chat.archive import Archive, Id, MemoryArchive, Unread
 from chat.archive.sql import SqlArchive
@@ -21,14 +21,14 @@ from chat.database import Database
 from chat.event import Deleted, Edited, Logged, Message, Past
 from chat.testing import TurnedClock
 
-EXAMPLES = {"memory": 60, "sqlite": 30, "postgresql": 12}
+EXAMPLES = {"memory": 100, "sqlite": 50, "postgresql": 15}
 USERS = "ann", "bob"
 LOGS = "lobby", "attic"
 
 offsets = st.integers(0, 25)
 limits = st.integers(1, 8)
-texts = st.sampled_from(["hello", "@bob", "@ann and @Bob, both", ""])
-sayings = st.lists(st.tuples(st.sampled_from("mmmed"), offsets, texts), max_size=5)
+texts = st.sampled_from(["hello", "@bob", "@ann", "@ann and @Bob, both"])
+sayings = st.lists(st.tuples(st.sampled_from("mmeedd"), offsets, texts), min_size=2, max_size=8)
 
 
 class Model:
@@ -64,9 +64,10 @@ class Model:
         return [self._now(event) for event in self.kept if isinstance(event, Message)]
 
     def _now(self, message: Message) -> Past:
-        deletes = [event for event in self.kept if isinstance(event, Deleted) and event.target == message.offset]
+        later = [event for event in self.kept if event.offset > message.offset]
+        deletes = [event for event in later if isinstance(event, Deleted) and event.target == message.offset]
+        edits = [event for event in later if isinstance(event, Edited) and event.target == message.offset]
         until = deletes[0].offset if deletes else self.last + 1
-        edits = [event for event in self.kept if isinstance(event, Edited) and event.target == message.offset]
         edit = ([None, *(event for event in edits if event.offset < until)])[-1]
         text, rendered = (message.text, message.rendered) if edit is None else (edit.text, edit.rendered)
         dates = None if edit is None else edit.date, deletes[0].date if deletes else None
@@ -106,7 +107,7 @@ class LogMachine(RuleBasedStateMachine):
         for offset, (kind, number, text) in enumerate(which, model.last + 1):
             date, id = self.clock.now() - timedelta(seconds=ago), f"id-{offset}" if number % 5 else ""
             sender = ("", *USERS)[number % 3]
-            target = max(offset - number, 0) if number < 20 else number
+            target = max(offset - 1 - number % 6, 0) if number < 20 else number  # close by, so that some meet
             if kind == "m":
                 events.append(Message(sender, text, date, id, offset, rendered=number % 2 == 0))
             elif kind == "e":
@@ -115,10 +116,11 @@ class LogMachine(RuleBasedStateMachine):
                 events.append(Deleted(target, sender, date, id, offset))
         self._append(log, events)
 
-    @rule(log=st.sampled_from(LOGS), many=st.integers(1, 6), more=st.booleans())
+    @rule(log=st.sampled_from(LOGS), many=st.integers(1, 12), more=st.booleans())
     def say_again(self, log: str, many: int, more: bool) -> None:
         model = self.models[self.prefix + log]
         events = list(model.said.values())[-many:]
+        events = events if more else events[:2]
         if more:
             events.append(Message("ann", "more", self.clock.now(), "", model.last + 1))
         self._append(log, events)
@@ -128,9 +130,12 @@ class LogMachine(RuleBasedStateMachine):
         for event in events:
             self.models[self.prefix + log].append(event)
 
-    @rule(seconds=st.integers(1, 10))
-    def wait(self, seconds: int) -> None:
+    @rule(seconds=st.integers(1, 10), is_restart=st.booleans())
+    def wait(self, seconds: int, is_restart: bool) -> None:
         self.clock.advance(seconds)
+        if is_restart and not isinstance(self.archive, MemoryArchive):
+            self.archive.close()
+            self.archive = self.make(self.clock)
 
     @rule(log=st.sampled_from(LOGS), username=st.sampled_from(USERS), offset=offsets)
     def mark(self, log: str, username: str, offset: int) -> None:
@@ -138,7 +143,7 @@ class LogMachine(RuleBasedStateMachine):
         marks[username] = max(marks.get(username, 0), offset)
         self.archive.mark(self.prefix + log, username, offset)
 
-    @rule(age=st.sampled_from([0, 0, 5, 20]), count=st.sampled_from([0, 0, 3, 8]))
+    @rule(age=st.sampled_from([0, 5, 20]), count=st.sampled_from([0, 6, 12]))
     def trim(self, age: int, count: int) -> None:
         self.archive.trim(age, count)
         before = self.clock.now() - timedelta(seconds=age)
@@ -148,16 +153,11 @@ class LogMachine(RuleBasedStateMachine):
             ]
             model.drop(len(list(takewhile(bool, is_spare))))
 
+    @precondition(lambda self: max(model.last for model in self.models.values()) > 30)
     @rule(log=st.sampled_from(LOGS))
     def forget(self, log: str) -> None:
         self.archive.forget([self.prefix + log])
         self.models[self.prefix + log] = Model()
-
-    @rule()
-    def open_again(self) -> None:
-        if not isinstance(self.archive, MemoryArchive):
-            self.archive.close()
-            self.archive = self.make(self.clock)
 
     @rule(log=st.sampled_from(LOGS), offset=offsets, limit=limits, ago=offsets)
     def look(self, log: str, offset: int, limit: int, ago: int) -> None:
@@ -195,6 +195,11 @@ class LogMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "archive"):
+            for log in LOGS:
+                self.look(log, 0, 1000, 1000)
+                self.look_back(log, 0, 1000)
+            for username in USERS:
+                self.count_unread(username)
             self.archive.forget(list(self.models))
             self.archive.close()
 

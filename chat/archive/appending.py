@@ -23,7 +23,7 @@ MENTIONED: Final = (TEXT, WHOLE, WHOLE, TEXT)
 # `{}` is the driver's placeholder.
 SAME: Final = f"""
     SELECT 1 FROM chat_log WHERE log = {{}} AND "offset" = {{}}
-    AND (kind = '{GONE}' OR (kind = {{}} AND sender = {{}} AND id = {{}} AND date = {{}}))
+    AND ((kind = '{GONE}' AND date = {{}}) OR (kind = {{}} AND sender = {{}} AND id = {{}} AND date = {{}}))
 """  # noqa: S608
 IS_THERE: Final = f"log = {{}} AND \"offset\" = {{}} AND kind = '{MESSAGE}' AND deleted IS NULL"
 CHANGE: Final = f"UPDATE chat_log SET edited = {{}} WHERE {IS_THERE} AND (edited IS NULL OR edited < {{}})"  # noqa: S608
@@ -87,7 +87,7 @@ class Appending:
     def _check(self, rows: Iterable[Values]) -> None:
         """Some were there before: see that they are the same."""
         for log, offset, kind, sender, _, date, id, *_ in rows:
-            if self._do(SAME, log, offset, kind, sender, id, date).first() is None:
+            if self._do(SAME, log, offset, date, kind, sender, id, date).first() is None:
                 raise OffsetTaken
 
     def _edit(self, log: str, offset: int, target: int) -> None:

@@ -23,15 +23,18 @@ class _Log:
         self.events: dict[int, Logged] = {}
         self.messages: dict[int, Past] = {}
         self.last = 0
+        self.last_date: datetime | None = None
 
     def holds_another(self, event: Logged) -> bool:
         found = self.events.get(event.offset)
-        return found is not None and _identity(found) != _identity(event)
+        if found is None:  # of the last one at least the date is known, whatever retention has taken
+            return event.offset == self.last and event.date != self.last_date
+        return _identity(found) != _identity(event)
 
     def append(self, event: Logged) -> None:
         if event.offset <= self.last:  # said again
             return
-        self.last = event.offset
+        self.last, self.last_date = event.offset, event.date
         self.events[event.offset] = copy(event)  # the event is the caller's
         if isinstance(event, Message):
             self.messages.update((past.offset, past) for past in fold([event]))

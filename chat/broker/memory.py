@@ -182,11 +182,17 @@ class MemoryBroker(Broker):
             raise
 
     def _adopt(self, log: _Log) -> None:
-        """Take over what the archive has kept although it said that it had failed."""
+        """Take over what the archive has kept although it said that it had failed.
+
+        What retention has taken meanwhile nobody hears, but its offsets are used.
+        """
         while log.in_doubt and self._archive is not None:
+            end = self._archive.last(log.name)
             found = self._archive.read(log.name, log.recent.last, ADOPTED)
-            log.in_doubt = len(found) == ADOPTED
+            log.in_doubt = bool(found) and found[-1].offset < end
             log.tell(found, self._clock.monotonic())
+            if not found and end > log.recent.last:
+                log.recent.skip(end)
 
 
 def _sift(log: _Log, events: Iterable[Published], now: float) -> tuple[dict[Which, int | ChatError], list[Logged]]:

@@ -31,14 +31,22 @@ class Recent:
                 self._added.append(now - ages[index - 1])
 
     def add(self, events: Sequence[Logged], now: float) -> None:
-        """Go on with `events`, whose offsets follow `last`."""
+        """Go on with `events`; where their offsets do not follow `last`, nothing before the hole is kept."""
         for event in events:
+            if event.offset != self.last + 1:
+                self.skip(event.offset - 1)
             self._events.append(event)
             self._added.append(now)
             self.last = event.offset
             if isinstance(event, Deleted):
                 self._erase(event.target)
         self._forget(now)
+
+    def skip(self, last: int) -> None:
+        """Go on past `last`: what was logged up to there is no longer to be had."""
+        self._events.clear()
+        self._added.clear()
+        self.last = last
 
     def past(self, after: int, limit: int, now: float) -> list[Logged] | None:
         """Everything past offset `after`; None when that is more than `limit`, or not all here."""

@@ -425,6 +425,18 @@ def test_when_everything_is_too_old_nothing_is_kept_but_the_count(archive, clock
     assert archive.last("lobby") == 5
 
 
+def test_of_the_last_one_that_is_too_old_to_be_kept_its_offset_is_still_its_own(archive, clock):
+    (last,) = kept = [Message("ada", "old", clock.now(), id="old", offset=1)]
+    archive.append("lobby", kept)
+    clock.advance(5)
+    archive.trim(4, 0)
+    archive.append("lobby", kept)
+
+    with pytest.raises(BrokerUnavailable):
+        archive.append("lobby", [Message("bob", "new", clock.now(), id="new", offset=last.offset)])
+    assert everything(archive) == []
+
+
 def test_without_limits_everything_is_kept(archive, clock):
     archive.append("lobby", said(1, 2, 3))
     clock.advance(1e9)

@@ -142,6 +142,21 @@ def test_what_was_kept_only_after_we_had_looked_takes_nobodys_offset(broker, arc
     assert heard.texts == ["one", "two"]
 
 
+@pytest.mark.parametrize("age", [0.0, 4.0])
+def test_what_retention_took_before_we_had_looked_keeps_its_offset_all_the_same(broker, archive, heard, clock, age):
+    archive.faults = ["kept"]
+    with pytest.raises(BrokerUnavailable):
+        broker.publish(LOBBY.key, [Message("ada", text, clock.now(), text) for text in ("one", "two")])
+    clock.advance(5)
+    archive.trim(age, 0 if age else 1)
+
+    assert list(broker.publish(LOBBY.key, [Message("ada", "three", clock.now(), "three")])) == [3]
+    assert [past.text for past in broker.history(LOBBY.key, limit=9)[0]] == heard.texts
+    assert broker.recent(LOBBY.key, 3, 10) == []
+    assert broker.read(LOBBY.key, 0, 10) is None
+    assert heard.texts == (["three"] if age else ["two", "three"])
+
+
 def test_who_is_killed_while_it_is_written_leaves_no_hole_and_no_offset_to_two(broker, archive, heard):
     archive.go.clear()
     killed = gevent.spawn(broker.publish, LOBBY.key, [message("one", "k1")])

@@ -32,6 +32,7 @@ export class History {
     this.#start = offset;
     this.#isLoading = false;
     this.#isFirst = this.#more = true;
+    this.#changes = []; // of another log, maybe
     this.#look();
   }
 

@@ -302,6 +302,30 @@ test("a position that cannot be resumed is told, and it goes on from the welcome
   ]);
 });
 
+test("leaving the channel that alone was joined does not end those that are being joined", async () => {
+  const stage = new Stage();
+  const client = stage.client();
+  const [lobby, garden] = [client.join("lobby"), client.join("garden")];
+  const socket = await stage.welcome("lobby");
+  const left = lobby.leave();
+  socket.end(1000, "left");
+  await left;
+  await stage.clock.turn(1000);
+  await stage.welcome("garden");
+
+  assert.equal(garden.state.name, "joined");
+});
+
+test("a position that is given while a join is under way does not change what its welcome means", async () => {
+  const stage = new Stage();
+  const client = stage.client();
+  const lobby = client.join("lobby", { position: { epoch: "e1", offset: 3 } });
+  client.join("lobby", { position: { epoch: "e1", offset: 1 } });
+  await stage.welcome("lobby", { recovered: true, offset: 3 });
+
+  assert.deepEqual(lobby.position, { epoch: "e1", offset: 3 });
+});
+
 test("who is there for the first time has lost nothing", async () => {
   const stage = new Stage();
   const lobby = stage.client().join("lobby");

@@ -262,6 +262,32 @@ test("what could not be said in time has failed, with another try to offer", asy
   assert.deepEqual(texts(next), ["surely not"]);
 });
 
+test("a computer that has slept says nothing again that the server has forgotten", async () => {
+  const { stage, lobby, socket } = await inside();
+  lobby.publish("one", { id: "k1" });
+  socket.end(1006);
+  stage.clock.sleep(5 * MINUTES); // the alarm has not rung when the connection is back
+  await stage.clock.turn(500);
+
+  const next = await stage.welcome("lobby", { recovered: true });
+
+  assert.deepEqual(next.said, []);
+  assert.deepEqual(states(lobby), [["one", "failed", "unconfirmed"]]);
+});
+
+test("changes of messages fail when the log has begun anew, and what is said does not", async () => {
+  const { stage, lobby, socket } = await inside();
+  socket.end(1006);
+  const [edit, taken] = [lobby.edit(1, "corrected"), lobby.delete(2)].map(refusal);
+  lobby.publish("hello");
+  await stage.clock.turn(500);
+
+  const next = await stage.welcome("lobby", { epoch: "e2" });
+
+  assert.deepEqual([await edit, await taken], ["no_such_message", "no_such_message"]);
+  assert.deepEqual(next.said.map(({ type }) => type), ["publish"]);
+});
+
 // Over a reload
 
 test("a page that is loaded again goes on from where it was, and says again what was not confirmed", async () => {

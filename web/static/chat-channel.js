@@ -141,8 +141,9 @@ export class ChatChannel extends EventTarget {
     this.#tell("state", state);
   }
 
-  /** Go on from there at the next join. @param {Position | null} position */
+  /** Go on from there at the next join, which is not one that is under way. @param {Position | null} position */
   startFrom(position) {
+    if (this.#state.name === "joined" || this.#state.name === "joining") return;
     this.#position = copied(position);
     this.#keepPosition();
   }
@@ -162,6 +163,7 @@ export class ChatChannel extends EventTarget {
   welcome(frame) {
     const { epoch, offset, recovered, limits } = frame;
     const wasThere = this.#position !== null;
+    if (wasThere && !recovered && epoch !== this.#position?.epoch) this.#outbox.begin();
     if (!this.#position || !recovered) this.#position = { epoch, offset };
     else this.#position.epoch = epoch; // the missed events follow, and their offsets are below the one in `welcome`
     this.#keepPosition();

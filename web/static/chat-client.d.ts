@@ -251,7 +251,7 @@ export class ChatClient extends EventTarget {
   readonly limits: Limits | null;
   /** Those that were joined and not left, by name. */
   readonly channels: Map<string, ChatChannel>;
-  /** The same name gives the same object until it is left. `position`: where to go on; null begins anew; by default the stored one. */
+  /** The same name gives the same object until it is left. `position`: where to go on; null begins anew; by default the stored one. Ignored while it is joining or joined. */
   join(name: string, options?: { position?: Position | null }): ChatChannel;
   /** Connect now, whatever was going on. */
   connect(): void;

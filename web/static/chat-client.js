@@ -93,7 +93,7 @@ export class ChatClient extends EventTarget {
   join(name, { position } = {}) {
     name = name.normalize("NFC");
     const channel = this.#channels.get(name) ?? this.#add(name, position);
-    if (position !== undefined && channel.state.name !== "joined") channel.startFrom(position);
+    if (position !== undefined) channel.startFrom(position);
     if (channel.state.name === "ended") channel.change({ name: "waiting" });
     if (this.#state.name === "idle") this.connect();
     else this.#joinMore();
@@ -209,7 +209,7 @@ export class ChatClient extends EventTarget {
   /** The connection has gone. @param {number} code @param {string} reason */
   #lost(code, reason) {
     const age = this.#link?.age ?? null;
-    const there = this.#joined.size ? [...this.#joined] : [...this.#joining];
+    const there = this.#joined.size ? [...this.#joined] : age === null ? [...this.#joining] : [];
     if (isSlow(code)) this.#attempt = Math.max(this.#attempt, SLOWLY);
     else if (age !== null && age > STABLE) this.#attempt = 0;
     const [all, one] = [clientEnd(code), channelEnd(code)];

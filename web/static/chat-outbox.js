@@ -10,6 +10,7 @@ import { Alarm } from "./chat-timing.js";
 // The server remembers an id for 5 minutes from when it logged it; what is said again is a while under way.
 const AGAIN_WITHIN = 270_000; // ms
 const MOST = 100;
+const CHANGES = new Set(["edit", "delete"]);
 const ID = /^[\x21-\x7e]{1,64}$/;
 const NO_TEXT = /[\0\p{Surrogate}]/u; // with u, only halves of a pair are found
 const LONGEST = 10; // seconds between two tries
@@ -76,8 +77,7 @@ export class Outbox {
   open(limit) {
     this.#isOpen = true;
     this.#limit = limit;
-    this.#watch();
-    this.pump();
+    this.#expire(); // a computer that has slept, or a client that was closed, has heard no alarm meanwhile
   }
 
   /** The channel is away, to come back perhaps: what is under way may have arrived or not. */
@@ -100,6 +100,13 @@ export class Outbox {
     this.hold();
     for (const entry of this.entries) if (entry.state !== "failed") this.#fail(entry, error);
     this.#changed();
+  }
+
+  /** The log has begun anew: other messages, or none, have the offsets that changes of messages aim at. */
+  begin() {
+    const changes = this.entries.filter(({ frame }) => CHANGES.has(frame.type));
+    for (const entry of changes) this.#fail(entry, new ChatError("no_such_message", "The log has begun anew: there is no such message."));
+    if (changes.length) this.#changed();
   }
 
   /** Forget everything: it is another user's. */

@@ -47,13 +47,14 @@ export class Composer {
     this.field.setSelectionRange(message.text.length, message.text.length);
   }
 
-  /** That message cannot be changed any more; what was typed is kept where no draft is in its way. */
+  /** That message, or with null any, cannot be changed any more; what was typed is kept where no draft is in its way. */
   drop(offset) {
-    if (this.#changing?.offset !== offset) return;
+    if (!this.#changing || (offset !== null && this.#changing.offset !== offset)) return;
     const { value } = this.field;
     this.#stop();
     if (!this.field.value) this.#fill(value);
-    this.#tell("The message that you were editing was deleted meanwhile.");
+    const fate = offset === null ? "is no longer shown" : "was deleted meanwhile";
+    this.#tell(`The message that you were editing ${fate}.`);
   }
 
   #press(event) {

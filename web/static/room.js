@@ -30,7 +30,7 @@ export class Room {
    * `channel` is the ChatChannel, `connection()` the state of its client, `place` where the log goes; `onState(room)`,
    * `onCrowd(room)`, `onUnread(room)` and `onTyping(room)` when these change; `isSeen(room)` whether somebody looks at it; `onMissed(room, count)` when it has caught up; `onOlder(room,
    * count)` when older messages came; `onChange(room, entry)` when a message shall be edited; `onGone(room, offset)` when
-   * one was deleted.
+   * one was deleted, with null when all are gone.
    */
   constructor({ name, me, names, channel, connection, place, ...hooks }) {
     Object.assign(this, { name, me, names, channel, connection, ...hooks });
@@ -179,6 +179,7 @@ export class Room {
 
   /** What was heard before cannot be gone on from. */
   _lost({ offset }) {
+    this.onGone(this, null);
     this.log.clear();
     this.#mark.reset();
     this.history.begin(offset);

@@ -210,6 +210,8 @@ class ClientChannel:
         if before is None:
             self._read = self._heard
         elif not welcome.recovered:
+            if before.epoch != welcome.epoch:
+                self._home.outbox.begin(self.name)
             self._put(Lost(self._heard))
         self._look_round()
         self.entered.settle(None)

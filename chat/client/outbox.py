@@ -22,7 +22,7 @@ from chat.client.errors import NotOpen, OutboxFull, Refused, Unconfirmed
 from chat.client.pace import Pace
 from chat.client.receipt import Receipt
 from chat.clock import Clock, Timer
-from chat.errors import ChatError
+from chat.errors import ChatError, NoSuchMessage, NotJoined
 from chat.event import Refusal
 from chat.requests import Delete, Edit, History, Publish, Read, Typing
 
@@ -40,12 +40,13 @@ _Lane = tuple[str, bool]  # in which requests follow one another: what changes a
 class _Entry:
     """One request.  `said`: when it was said first; None while it was not."""
 
-    __slots__ = ("channel", "data", "is_harmless", "lane", "not_before", "number", "receipt", "said", "tries")
+    __slots__ = ("channel", "data", "is_aimed", "is_harmless", "lane", "not_before", "number", "receipt", "said", "tries")
 
     def __init__(self, request: Asked, receipt: Receipt[Any], number: int) -> None:
         self.channel = request.channel
         self.data = msgspec.json.encode(request)
         self.is_harmless = isinstance(request, History)
+        self.is_aimed = isinstance(request, Edit | Delete)  # at an offset
         self.lane: _Lane = request.channel, self.is_harmless
         self.receipt = receipt
         self.number = number
@@ -146,6 +147,11 @@ class Outbox:
         self._unsaid = list(self._entries.values())
         self._unmarked = set(self._marks)
 
+    def begin(self, channel: str) -> None:
+        """The log of `channel` has begun anew, and edits and deletes would hit other messages.  Never yields."""
+        for entry in [entry for entry in self._of(channel) if entry.is_aimed]:
+            self._drop(entry).fail(Refused(NoSuchMessage.code, NoSuchMessage.text))
+
     # Answers
 
     def answer(self, id: str, answer: object) -> bool:
@@ -162,7 +168,9 @@ class Outbox:
         if entry is None:
             return False
         now = self._clock.monotonic()
-        if not refusal.retry or entry.is_forgotten(now):
+        # `not_joined`: it crossed with the channel's end, which we are about to hear of, and may come back from.
+        is_passing = refusal.retry or refusal.code == NotJoined.code
+        if not is_passing or entry.is_forgotten(now):
             self._drop(entry).fail(Refused(refusal.code, refusal.message, retry=refusal.retry))
             self.pump()
             return True

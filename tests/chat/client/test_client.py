@@ -225,6 +225,30 @@ def test_what_cannot_be_resumed_is_lost_and_said_to_be(enter: Enter, server: Scr
     assert lobby.position == Position("f", 10)
 
 
+def test_changes_of_messages_fail_when_the_log_has_begun_anew(enter: Enter, server: ScriptedServer) -> None:
+    lobby, peer = enter()
+    peer.cut()
+    edit, delete, said = lobby.edit(1, "corrected"), lobby.delete(2), lobby.publish("hello")
+    peer = server.next().welcome(epoch="f")
+
+    for changed in (edit, delete):
+        with pytest.raises(Refused) as caught:
+            changed.wait(5)
+        assert (caught.value.code, caught.value.retry) == ("no_such_message", False)
+    assert peer.hears("publish")["id"] == said.id
+
+
+def test_what_crossed_with_the_channels_end_is_said_again(enter: Enter) -> None:
+    lobby, peer = enter()
+    said = lobby.publish("hello")
+    peer.hears("publish")
+    peer.says("error", id=said.id, code="not_joined", message="no", retry=False)
+
+    peer.acks(1)
+
+    assert said.wait(5) == 1
+
+
 def test_a_position_can_be_handed_in(make_client: MakeClient, enter: Enter) -> None:
     lobby, peer = enter(by=make_client(), given={"position": Position("e", 5)}, offset=6, recovered=True)
     peer.message(6, "six")

@@ -95,9 +95,9 @@ class Appending:
             self._do(ERASE_LATE_EDIT, log, offset, log, target)
 
     def _delete(self, log: str, offset: int, target: int) -> None:
-        if self._do(TAKE_BACK, offset, log, target).rowcount:
-            self._do(ERASE_EDITS, log, target)
-            self._do(ERASE_MENTIONS, log, target)
+        self._do(TAKE_BACK, offset, log, target)
+        self._do(ERASE_EDITS, log, target)  # they may have outlasted their message
+        self._do(ERASE_MENTIONS, log, target)
 
     def _do(self, statement: str, *values: object) -> CursorResult[Any]:
         return self._connection.exec_driver_sql(statement.replace("{}", self._mark), values)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from chat.archive.base import MOST_UNREAD, Archive, Id, Unread
 from chat.clock import Clock, SystemClock
 from chat.errors import BrokerUnavailable
-from chat.event import Logged, Message, Past
+from chat.event import Deleted, Logged, Message, Past
 from chat.mentions import folded, mentioned
 from chat.past import changed, erased, fold, is_about, page
 
@@ -38,10 +38,12 @@ class _Log:
         self.events[event.offset] = copy(event)  # the event is the caller's
         if isinstance(event, Message):
             self.messages.update((past.offset, past) for past in fold([event]))
-        elif (target := self.messages.get(event.target)) is not None:
-            self.messages[event.target] = changed(target, event)
-            if self.messages[event.target].deleted is not None:
-                self._erase(event.target)
+            return
+        target = self.messages.get(event.target)
+        if target is not None:
+            target = self.messages[event.target] = changed(target, event)
+        if isinstance(event, Deleted) or (target is not None and target.deleted is not None):
+            self._erase(event.target)  # also edits that have outlasted their message
 
     def _erase(self, target: int) -> None:
         for offset, event in self.events.items():

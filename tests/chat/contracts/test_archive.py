@@ -461,6 +461,15 @@ def test_an_edit_whose_message_is_no_longer_kept_changes_nothing(archive):
     assert archive.find("lobby", 1) is None
 
 
+def test_a_delete_erases_edits_that_have_outlasted_their_message(archive):
+    archive.append("lobby", [*said(1), edit(1, "secret, @bob", 2), *said(3)])
+    archive.trim(0, 2)
+    archive.append("lobby", [delete(1, 4)])
+
+    assert [event.text for event in archive.read("lobby", 0, 2)] == ["", "hello 3"]
+    assert archive.unread("bob", ["lobby"]) == {"lobby": Unread(0, 0)}
+
+
 def test_what_is_forgotten_is_gone_with_its_marks_and_can_begin_anew(archive):
     for log in ("lobby", "attic", "cellar"):
         archive.append(log, said(*range(1, 1502), text="for @cy"))

@@ -9,7 +9,7 @@ from logging import getLogger
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, select, text
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session, aliased
 
 from chat.archive.appending import Addition, Appending, OffsetTaken, addition
@@ -34,6 +34,7 @@ EVENTS: Final = select(
     LogRow.kind, LogRow.sender, LogRow.text, LogRow.date, LogRow.id, LogRow.offset, LogRow.target, LogRow.rendered
 ).where(LogRow.kind != GONE)
 MESSAGES: Final = select(LogRow).where(LogRow.kind == MESSAGE)
+RAISED: Final = "P0001"  # raise_exception (PostgreSQL, appendix A)
 IDS: Final = 1000  # rows that are looked at once, from the end, for one that is too old
 
 MARK: Final = """
@@ -90,10 +91,11 @@ class SqlArchive(Archive):
     def _add(self, additions: Sequence[Addition]) -> None:
         try:
             self._run(lambda session: Appending(session.connection()).append(additions))
-        except (StatementError, ValueError, OverflowError) as exc:  # what the driver cannot even send is no DBAPIError
-            if len(additions) == 1:
+        except (StatementError, ValueError, OverflowError) as exc:
+            is_refusal = _is_refusal(exc)
+            if not is_refusal or len(additions) == 1:
                 log.warning("the database does not take what was said: %s", _reason(exc))
-            raise NotStorable from exc
+            raise (NotStorable if is_refusal else BrokerUnavailable) from exc
 
     def read(self, log: str, after: int, limit: int) -> list[Logged]:
         query = EVENTS.where(LogRow.log == log, LogRow.offset > after).order_by(LogRow.offset).limit(limit)
@@ -185,6 +187,16 @@ def _translated() -> Iterator[None]:
         yield
     except DatabaseUnavailable as exc:
         raise BrokerUnavailable from exc
+
+
+def _is_refusal(exc: Exception) -> bool:
+    """Whether it is about what was to be written, and not about the database, or what we may do there.
+
+    What the driver cannot even send is no DBAPIError; a trigger raises P0001 on PostgreSQL, an IntegrityError on SQLite.
+    """
+    if not isinstance(exc, DBAPIError) or isinstance(exc, DataError | IntegrityError):
+        return True
+    return getattr(exc.orig, "sqlstate", None) == RAISED
 
 
 def _reason(exc: Exception) -> str:

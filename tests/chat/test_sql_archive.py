@@ -127,6 +127,19 @@ def test_what_cannot_even_be_sent_is_refused_too_and_others_go_on(archive, event
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_what_may_not_be_written_for_now_may_be_tried_again(archive, database):
+    rename = "ALTER TABLE {} RENAME TO {}"
+    database.run(lambda session: session.execute(text(rename.format("chat_log", "chat_log_away"))) and None)
+    with pytest.raises(BrokerUnavailable):
+        archive.append("lobby", said(1))
+    database.run(lambda session: session.execute(text(rename.format("chat_log_away", "chat_log"))) and None)
+
+    archive.append("lobby", said(1))
+
+    assert everything(archive) == said(1)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_what_the_log_says_of_a_refusal_does_not_tell_what_was_said(archive, database, caplog):
     database.run(lambda session: session.execute(text("ALTER TABLE chat_log ADD CHECK (length(text) < 9)")) and None)
 

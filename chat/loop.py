@@ -354,7 +354,7 @@ class ChannelLoop:
 
     def _let_go(self) -> None:
         self.reader.stop()
-        self._try(self._broker.close, self._key)
+        self._try(lambda heard: self._broker.close(self._key, heard), self.fanout.heard)
         self.fanout.stop()
         self._try(self._on_end, self._record.name)
 

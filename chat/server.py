@@ -17,7 +17,7 @@ from chat.clock import Clock, SystemClock
 from chat.closing import SERVER_CLOSED, Closing
 from chat.config import ServerConf
 from chat.conn import Conn, as_direct
-from chat.errors import ChatError, IdleChannel, ServerClosed
+from chat.errors import ChannelClosed, ChatError, IdleChannel, ServerClosed
 from chat.member import EVERYBODY, Member
 from chat.names import check_channel_name, check_display_name, check_username
 from chat.presence import MemoryPresence, Presence
@@ -113,7 +113,10 @@ class ChatServer:
                 raise
 
     def get_channel(self, name: str) -> ChatChannel:
-        """Return an open channel, loading it if need be.  Raises: InvalidChannel, IdleChannel."""
+        """Return an open channel, loading it if need be.
+
+        Raises: InvalidChannel, IdleChannel; ChannelClosed where it is not done ending after 5 seconds.
+        """
         self._check_open()
         name = check_channel_name(name)
         channel = self._channels.get(name)
@@ -123,6 +126,8 @@ class ChatServer:
             channel = self._channels.get(name)
             if channel is not None and channel.is_closed:  # on its way out: its offset is not written down yet
                 channel.wait_ended()
+                if self._channels.get(name) is channel:  # two loops of one channel would number its log twice
+                    raise ChannelClosed(name)
             elif channel is not None:
                 return channel
             self._check_open()
@@ -268,10 +273,16 @@ class ChatServer:
         return channel
 
     def _on_close(self, channel: ChatChannel) -> None:
+        if self._channels.get(channel.name) is not channel:
+            return
+        self._closing.add(channel)
+        try:
+            self._registry.close(channel.name)
+        except BaseException:  # then it ends as one that is unloaded, and nobody loads it before
+            self._closing.discard(channel)
+            raise
         if self._channels.get(channel.name) is channel:
             del self._channels[channel.name]
-            self._closing.add(channel)
-            self._registry.close(channel.name)
 
     def _on_end(self, channel: ChatChannel) -> None:
         """Of a closed channel all is done already; another one was unloaded, or ends for lack of users."""

@@ -85,8 +85,9 @@ class Broker(ABC):
         """The offset of the last event that was heard.  Never yields."""
 
     @abstractmethod
-    def close(self, key: str) -> None:
+    def close(self, key: str, on_events: OnEvents | None = None) -> None:
         """Unsubscribe, and let go of the recent log.  Blocks; idempotent.
 
+        With `on_events` only where that is what it was opened with: another one's log is left alone.
         What is being published meanwhile is logged or not, and heard by nobody.
         """

@@ -128,10 +128,11 @@ class MemoryBroker(Broker):
     def last(self, key: str) -> int:
         return self._log(key).recent.last
 
-    def close(self, key: str) -> None:
-        log = self._logs.pop(key, None)
-        if log is not None:
+    def close(self, key: str, on_events: OnEvents | None = None) -> None:
+        log = self._logs.get(key)
+        if log is not None and on_events in (None, log.on_events):
             log.on_events = _nobody
+            del self._logs[key]
 
     def _fill(self, log: _Log, archive: Archive) -> None:
         """Go on with what an earlier process knew."""

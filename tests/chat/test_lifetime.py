@@ -13,6 +13,7 @@ from chat.closing import SERVER_CLOSED
 from chat.database import Database
 from chat.errors import (
     ChannelClosed,
+    DatabaseUnavailable,
     DuplicatedChannel,
     IdleChannel,
     InvalidChannel,
@@ -24,7 +25,7 @@ from chat.registry import ChannelRecord, MemoryRegistry
 from chat.registry.sql import ChannelRow, SqlRegistry
 from chat.schema import CHAT
 from chat.tokens import Grant
-from tests.chat.fakes import DirectFake, EventFormat, GatedArchive
+from tests.chat.fakes import DirectFake, EventFormat, GatedArchive, LastingRegistry
 from tests.chat.steps import enter, enter_directly, leave, wait_until
 
 IDLE = 300.0
@@ -195,6 +196,38 @@ class TestRaces:
         clock.advance(IDLE)
         with gevent.Timeout(2):
             lobby.flush()
+
+
+class TestARegistryThatCannotClose:
+    """The channel stays open there, so it may be loaded again, but not twice at once."""
+
+    @pytest.fixture
+    def registry(self) -> "UnclosableRegistry":
+        return UnclosableRegistry()
+
+    def test_who_comes_meanwhile_gets_another_one_only_once_the_first_has_ended(self, make_server, registry):
+        server = make_server(backends={"registry": registry, "broker": MemoryBroker()})
+        lobby = server.create_channel("lobby")
+        lobby.new_system_broadcast("one")
+        with pytest.raises(DatabaseUnavailable):
+            lobby.close()
+        assert lobby.is_closed
+
+        again = server.get_channel("lobby")
+        again.new_system_broadcast("two")
+        again.flush()
+
+        assert again is not lobby
+        assert again.offset == 2
+        assert server.get_channel("lobby") is again
+
+
+class UnclosableRegistry(LastingRegistry):
+    """Its database is away when something is to be closed."""
+
+    def close(self, name: str, *, idle: bool = False) -> None:
+        gevent.sleep(0)
+        raise DatabaseUnavailable
 
 
 @pytest.fixture

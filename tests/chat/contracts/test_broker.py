@@ -239,6 +239,17 @@ def test_a_channel_that_was_closed_can_be_opened_where_it_stood(broker, heard):
     assert list(broker.publish(LOBBY.key, say("three"))) == [3]
 
 
+def test_who_has_opened_it_closes_nobody_elses(broker, heard):
+    others = Heard()
+    broker.close(LOBBY.key, others)
+    broker.publish(LOBBY.key, say("one"))
+    assert heard.texts == ["one"]
+
+    broker.close(LOBBY.key, heard)
+    with pytest.raises(ChannelClosed):
+        broker.publish(LOBBY.key, say("two"))
+
+
 @FORGETFUL
 def test_without_an_archive_it_never_yields(broker):
     with never_yields():

@@ -246,7 +246,7 @@ class ChatClient:
         """Connect, and stay until the end.  Return after how many seconds to come again, and why not at once."""
         self._tell(State("connecting"))
         try:
-            session = self._session = Session(self._connect(channel), self)
+            session = self._session = Session(self._connect(channel), self, channel)
         except Exception as exc:  # the application's token function may raise what it likes
             delay = self.refused(channel, exc, self._attempt)
             self._attempt += delay is not None

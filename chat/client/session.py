@@ -62,7 +62,8 @@ class House(Protocol):
 class Session:
     """Over one WebSocket.  `joined` are the names of the channels that it is in."""
 
-    def __init__(self, socket: WebSocket, house: House) -> None:
+    def __init__(self, socket: WebSocket, house: House, rider: ClientChannel) -> None:
+        """`rider`: whose token was shown in the handshake."""
         self.joined: set[str] = set()
         self.has_left = False
         """We have said goodbye."""
@@ -70,7 +71,8 @@ class Session:
         """When it was welcomed."""
         self._socket = socket
         self._house = house
-        self._answer: Receipt[None] | None = None
+        self._rider = rider
+        self._answer: Receipt[str] | None = None  # the name of the channel that is welcomed
         self._wake = Flag()
         self._not_before: dict[str, float] = {}  # channels that could not be joined
         self._watchdog = Watchdog(house.clock, lambda: socket.abort(SILENCE))
@@ -161,17 +163,16 @@ class Session:
             self._house.pace.begin(greeting.limits.rate)
             self._house.outbox.open(self._send, lambda: self._socket.is_jammed)
             self._house.online()
+            if name != self._rider.name:
+                self._house.end(self._rider, _other_channel(name))
         self.joined.add(name)
         channel = self._house.channels.get(name)
         if channel is None:
             self.part(name)  # it was left meanwhile
         else:
             channel.welcome(greeting)
-        self._settle()
-
-    def _settle(self) -> None:
         if self._answer is not None:
-            self._answer.settle(None)
+            self._answer.settle(name)
         self._wake.set()
 
     def _refusal(self, refusal: Refusal) -> None:
@@ -237,7 +238,9 @@ class Session:
             epoch, offset = channel.heard or (None, None)
             self._answer = Receipt(new_id(), self._house.waits)
             self._send(msgspec.json.encode(Join(token, self._answer.id, epoch, offset)))
-            self._answer.wait()
+            welcomed = self._answer.wait()
+            if welcomed != channel.name:
+                raise _other_channel(welcomed)
         except Exception as exc:  # the application's token function may raise what it likes
             delay = self._house.refused(channel, exc, channel.tries)
             if delay is not None:
@@ -247,3 +250,8 @@ class Session:
         channel.tries += 1
         self._not_before[channel.name] = self._house.clock.monotonic() + delay
         self._house.clock.later(delay, self._wake.set)
+
+
+def _other_channel(name: str) -> Refused:
+    """A token that leads elsewhere; asking for one again, at once, would lead there again."""
+    return Refused("other_channel", f"the token was for another channel, {name!r}")

@@ -181,3 +181,33 @@ def test_the_handshake_that_fails_for_one_channel_is_tried_with_another(
     peer.says("message", other, offset=1, id=None, text="x", date="2026-01-31T12:00:00Z", **{"from": "bob"})
     heard = {"lobby": lobby, "annexe": annexe}[other].recv(5)
     assert isinstance(heard, Message)
+
+
+def test_a_token_that_leads_elsewhere_ends_the_channel_that_was_wanted(
+    enter: Enter, client: ChatClient, server: ScriptedServer
+) -> None:
+    lobby, peer = enter()
+    joining = begin(client.join, "annexe")
+    asked = peer.hears("join")
+    peer.says("welcome", "cellar", **welcome())
+    peer.says("ack", "cellar", id=asked["id"], offset=None)
+
+    with pytest.raises(Refused) as caught:
+        joining.get(timeout=5)
+
+    assert (caught.value.code, list(client.channels)) == ("other_channel", ["lobby"])
+    assert peer.hears("leave")["channel"] == "cellar"
+    assert peer.hears_nothing()
+    assert lobby.publish("still here").id == peer.acks(1)["id"]
+
+
+def test_so_does_one_that_was_shown_in_the_handshake(client: ChatClient, server: ScriptedServer) -> None:
+    joining = begin(client.join, "lobby")
+    peer = server.next().welcome("cellar")
+
+    with pytest.raises(Refused) as caught:
+        joining.get(timeout=5)
+
+    assert caught.value.code == "other_channel"
+    peer.waits_for_end()
+    assert server.nobody_comes()

@@ -177,19 +177,22 @@ class Fanout:
         member.start()
 
     def _write(self, turn: Turn) -> None:
-        """One write per member.  Yields only between slices; a member that ends meanwhile ignores what it gets."""
+        """One write per member.  Yields only between slices; who ends meanwhile gets nothing any more."""
         slice_ends = perf_counter() + SLICE
         for form, group in list(self._groups.items()):
             typing = list(turn.typing.values())  # ahead of what is said: one's own message ends it
             shared = form.encode([*typing, *turn.public]) if typing or turn.public else b""
             apart = self._apart(turn, form, group, shared)
-            sinks = tuple(group.values() if shared else apart)
-            for start in range(0, len(sinks), LOOK):
-                for sink in sinks[start : start + LOOK]:
+            sinks, done, count = tuple(group.values() if shared else apart), 0, len(group)
+            while done < len(sinks):
+                for sink in sinks[done : done + LOOK]:
                     sink.write(apart.get(sink, shared))
+                done += LOOK
                 if perf_counter() > slice_ends:
                     gevent.sleep(0)
                     slice_ends = perf_counter() + SLICE
+                    if len(group) < count:  # it does not grow meanwhile: we admit nobody while we write
+                        sinks, done, count = _staying(sinks[done:], group), 0, len(group)
 
     def _apart(self, turn: Turn, form: Format, group: Group, shared: bytes) -> dict[Sink, bytes]:
         """What those get who do not get just what everybody does."""
@@ -203,3 +206,9 @@ class Fanout:
             if member in group:
                 begin[member] = begin.get(member, shared) + form.encode(events)
         return {group[member]: data for member, data in begin.items()}
+
+
+def _staying(sinks: Sequence[Sink], group: Group) -> tuple[Sink, ...]:
+    """Those that still lead to a member: a socket that other channels share stays open when one of them is left."""
+    members = set(group.values())
+    return tuple(sink for sink in sinks if sink in members)

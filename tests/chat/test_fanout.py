@@ -153,6 +153,29 @@ def test_others_have_their_turn_while_a_large_room_is_written_to(lobby, form):
     assert (seen[0], seen[-1]) == (0, 1)
 
 
+def test_who_leaves_while_others_are_written_to_gets_nothing_more(lobby, form):
+    to_kick: list[str] = []
+    late: list[str] = []
+
+    class Slow(DirectFake):
+        def write(self, data: bytes) -> None:
+            if to_kick:
+                gevent.spawn(lobby.remove_user, to_kick.pop())
+            if self.closing is not None:  # which a socket that other channels share would not be
+                late.append(self.closing.reason)
+            sum(range(8000))  # some 0.1 ms without a yield
+            super().write(data)
+
+    for number in range(500):
+        lobby.connect_user(f"user {number}", Slow(form))
+    lobby.flush()
+    to_kick.append("user 499")
+    lobby.new_system_broadcast("to many")
+    lobby.flush()
+
+    assert (lobby.count(), late) == (499, [])
+
+
 def test_flush_returns_when_all_has_been_written(lobby):
     ada = enter_directly(lobby, "ada")
     for number in range(600):

@@ -51,10 +51,10 @@ class Lane(Generic[T]):
 
     def wait(self) -> None:
         """Return when all that was put before is done, or given up.  Blocks."""
-        self.go()
         goal = self._done + len(self.under_way) + len(self.waiting)
         while self._done < goal and not self._given_up:
             self._done_one.clear()
+            self.go()
             self._done_one.wait()
 
     def give_up(self) -> list[T]:
@@ -66,10 +66,17 @@ class Lane(Generic[T]):
         return left
 
     def _run(self) -> None:
-        while self.waiting:
-            self.under_way, self.waiting = self.waiting, []
-            self._work(self.under_way)
+        try:
+            while self.waiting:
+                self.under_way, self.waiting = self.waiting, []
+                self._do(self.under_way)
+        finally:
+            self._greenlet = None
+
+    def _do(self, batch: list[T]) -> None:
+        try:
+            self._work(batch)
+        finally:  # a batch that fails after all must not hold up the next
             self._done += len(self.under_way)
             self.under_way = []
             self._done_one.set()
-        self._greenlet = None

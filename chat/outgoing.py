@@ -153,6 +153,15 @@ class Outgoing:
     # In the lanes
 
     def _publish(self, batch: Sequence[Said]) -> None:
+        """Publish it; whatever goes wrong, the fate of all of it is known at the end."""
+        try:
+            self._publish_parts(batch)
+        except (Exception, Timeout) as exc:
+            error = self._unavailable(exc)
+            left = [said for said in batch if not said.is_settled]
+            self._settle(left, [error] * len(left))
+
+    def _publish_parts(self, batch: Sequence[Said]) -> None:
         """Publish it in as few parts as the edits and deletes in it allow: each is judged by what was said before."""
         part: list[Said] = []
         for said in batch:
@@ -208,8 +217,14 @@ class Outgoing:
         for said, fate in zip(part, fates, strict=True):
             if not said.is_settled:
                 said.is_settled = True
-                self.answer(said, fate)
+                self._try_to_answer(said, fate)
         self._on_settled(settled)
+
+    def _try_to_answer(self, said: Said, fate: int | ChatError) -> None:
+        try:
+            self.answer(said, fate)
+        except (Exception, Timeout):
+            self._log.exception("channel %r could not tell what has become of something", self._name)
 
     def _unavailable(self, exc: BaseException) -> ChatError:
         """Log what went wrong, and return what may be told of it."""

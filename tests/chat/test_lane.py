@@ -1,5 +1,6 @@
 import gevent
 import pytest
+from gevent import GreenletExit
 from gevent.event import Event as Flag
 
 from chat.lane import Lane
@@ -122,3 +123,22 @@ def test_what_is_given_up_is_returned_and_nobody_waits_for_it(lane, work):
     work.gate.set()
     gevent.idle()
     assert work.done == [[1]]  # it was under way
+
+
+def test_a_batch_that_fails_after_all_holds_up_nothing():
+    done: list[list[int]] = []
+
+    def work(batch: list[int]) -> None:
+        if 1 in batch:
+            raise GreenletExit
+        done.append(list(batch))
+
+    lane = Lane(work, waits=True)
+    put(lane, 1)
+    lane.wait()
+    put(lane, 2)
+    lane.wait()
+
+    assert done == [[2]]
+    assert not lane
+    assert not lane.is_busy

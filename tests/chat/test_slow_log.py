@@ -7,6 +7,7 @@ import gevent
 import pytest
 
 from chat import ChatChannel
+from chat.broker import MemoryBroker
 from chat.closing import restart
 from chat.errors import BrokerUnavailable, ChannelBusy, IdleChannel
 from chat.event import Ack, IsTyping, Joined, Left, Message, Refusal, Welcome, Whisper
@@ -369,3 +370,19 @@ class TestGivingUp:
 
         with pytest.raises(BrokerUnavailable):
             editing.get(timeout=2)
+
+
+@pytest.mark.logs_errors
+def test_a_broker_that_forgets_a_channel_wedges_nobody(make_server, archive):
+    broker = MemoryBroker(archive)
+    lobby = make_server(backends={"archive": archive, "broker": broker}).create_channel("lobby")
+    ada = enter_directly(lobby, "ada")
+    lobby.flush()
+    broker.close(f"lobby/{lobby.epoch}")
+    for number in (1, 2):
+        ada.ask(Edit(1, "new", id=f"e-{number}"))
+    refused = ada.wait_for(Refusal, 2)
+
+    assert [refusal.id for refusal in refused] == ["e-1", "e-2"]
+    with gevent.Timeout(2):
+        lobby.flush()

@@ -47,7 +47,7 @@ from web.websocket.limits import HttpLimits
 
 log: Final = logging.getLogger("web")
 
-BURST: Final = 120  # tokens, or channels, at once: a browser that restores its tabs wants many
+BURST: Final = 120  # tokens, channels, or pages, at once: a browser that restores its tabs wants many
 HANDSHAKE_BURST: Final = 10.0  # seconds' worth of handshakes at once
 LAST: Final = 1.0  # seconds of the time for draining, half of it at most, for what comes after sockets and channels
 FLUSH: Final = 1.0  # seconds, half of what is left at most, for what was said last
@@ -87,6 +87,7 @@ class _Running:
         clock, rate = self.gate.clock, settings.handshake_rate
         self.tokens = Throttle(Rate.per_second(settings.token_rate, BURST), clock)
         self.channels = Throttle(Rate.per_second(settings.channel_rate, BURST), clock)
+        self.pages = Throttle(Rate.per_second(settings.sockets.message_rate, BURST), clock)
         self.handshakes = Throttle(Rate.per_second(rate, max(rate * HANDSHAKE_BURST, 1.0)), clock)
 
 
@@ -197,6 +198,11 @@ class Chat:
     def channels(self) -> Throttle:
         """How many channels one user may create."""
         return self._started().channels
+
+    @property
+    def pages(self) -> Throttle:
+        """How many pages of history one user may ask for."""
+        return self._started().pages
 
     def _started(self) -> _Running:
         running = self._running
@@ -360,6 +366,12 @@ class Chat:
     def visible(self, username: str, channels: Iterable[str]) -> list[str]:
         """Those that may be listed."""
         return [channel for channel, _ in self._allowed(username, [(channel, "list") for channel in channels])]
+
+    def readable(self, username: str, channels: Iterable[str]) -> list[str]:
+        """Those of which they may know what was said."""
+        channels = list(channels)
+        allowed = set(self._allowed(username, [(name, action) for name in channels for action in ("join", "history")]))
+        return [name for name in channels if {(name, "join"), (name, "history")} <= allowed]
 
     def _allowed(self, username: str, asked: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Those of the channels and actions that are allowed; one application context, for its end may cost the host."""

@@ -37,6 +37,10 @@ class Host(Protocol):
     def channels(self) -> Throttle:
         """How many channels one user may create."""
 
+    @property
+    def pages(self) -> Throttle:
+        """How many pages of history one user may ask for."""
+
     def identify(self) -> str | None:
         """Who asks, in NFC; None for somebody who is not logged in.  In requests only."""
 
@@ -51,3 +55,6 @@ class Host(Protocol):
 
     def visible(self, username: str, channels: Iterable[str]) -> list[str]:
         """Those of `channels` that the application lets the user list."""
+
+    def readable(self, username: str, channels: Iterable[str]) -> list[str]:
+        """Those of `channels` of which the user may know what was said."""

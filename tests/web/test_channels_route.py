@@ -126,6 +126,18 @@ def test_a_list_costs_few_queries_however_many_channels_there_are(client: FlaskC
     assert len([query for query in queries if not query.startswith("BEGIN")]) <= 4
 
 
+@pytest.mark.parametrize(("wanting", "mentions"), [("publish", 1), ("join", 0), ("history", 0)])
+def test_what_waits_where_one_may_not_read_is_not_told(make_host: MakeHost, wanting: str, mentions: int) -> None:
+    app = make_host(ARCHIVE=True, authorize=lambda _user, _channel, action: action != wanting)
+    lobby = app.extensions["chat"].server.create_channel("lobby")
+    lobby.new_broadcast("hi @ann", "bob")
+    lobby.flush()
+
+    (listed,) = app.test_client().get("/chat/channels", headers=ANN).json["channels"]
+
+    assert (listed["name"], listed["mentions"]) == ("lobby", mentions)
+
+
 def test_who_is_not_logged_in_is_told_nothing(client: FlaskClient) -> None:
     create(client, "lobby")
 

@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 from chat import ChatChannel, ChatServer
 from chat.wire import rfc3339
 from tests.web.conftest import MakeHost
+from web.extension import BURST
 
 ANN = {"X-User": "ann"}
 
@@ -197,3 +198,14 @@ def test_of_a_channel_that_was_closed_nothing_is_told(client: FlaskClient, lobby
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_there_is_nothing_else_to_do_with_messages(client: FlaskClient, lobby: ChatChannel, method: str) -> None:
     assert client.open("/chat/channels/lobby/messages", method=method, headers=ANN).status_code == 405
+
+
+def test_after_a_burst_of_pages_one_has_to_wait(client: FlaskClient, lobby: ChatChannel) -> None:
+    number = 0
+    while (response := read(client)).status_code == 200 and number < 10 * BURST:
+        number += 1
+
+    assert number >= BURST
+    assert refused(response) == (429, "rate_limited", "too many requests in too short a time")
+    assert response.headers["Retry-After"] == "1"
+    assert read(client, headers={"X-User": "bob"}).status_code == 200

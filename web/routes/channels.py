@@ -28,7 +28,7 @@ def add_channels(blueprint: Blueprint, host: Host) -> None:
     def list_channels() -> Response:
         username = caller(host)
         names = host.visible(username, host.server.channels())
-        unread = host.server.unread(username, names)
+        unread = host.server.unread(username, host.readable(username, names))
         response = jsonify(
             channels=[
                 {"name": name, "count": host.server.count(name), **unread.get(name, NOTHING)._asdict()} for name in names

@@ -43,6 +43,7 @@ def add_messages(blueprint: Blueprint, host: Host) -> None:
         name, asked = check_channel_name(name), _asked()
         for action in ("join", "history"):  # before it can be told whether there is such a channel
             allow(host, username, name, action)
+        host.pages.spend(username)
         found, more = host.server.get_channel(name).history(asked.before, asked.after, asked.limit)
         page = Messages(name, [told(past) for past in found], more)
         response = Response(msgspec.json.encode(page), mimetype="application/json")

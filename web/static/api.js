@@ -22,7 +22,7 @@ export class Api {
     this.urls = { channels, token };
   }
 
-  /** Return [{name, count}]. */
+  /** Return [{name, count, unread, mentions}]. */
   async listChannels() {
     return (await this.#ask(this.urls.channels)).channels;
   }
@@ -32,7 +32,7 @@ export class Api {
     return (await this.#ask(this.urls.channels, { name })).name;
   }
 
-  /** Return {token, channel, username, expires_in}. */
+  /** Return {token, channel, username, expires_in, moderator}. */
   requestToken(channel) {
     return this.#ask(this.urls.token, { channel });
   }

@@ -290,7 +290,8 @@ class ChatChannel:
             raise self._loop.ended_as(self.name)
         listed: AsyncResult[None] | None = AsyncResult() if wait and not self._loop.hooks.running else None
         resume = member.resume
-        missed = Missed(resume) if resume is not None and resume.epoch == self._record.epoch else None
+        may_resume = resume is not None and resume.epoch == self._record.epoch and "history" in member.rights
+        missed = Missed(resume) if resume is not None and may_resume else None
         self._loop.inbox.force(Join(member, listed, missed))
         if listed is None:
             return

@@ -17,7 +17,7 @@ from chat.clock import Clock
 from chat.database import Database, upgrade
 from chat.errors import BrokerUnavailable, InvalidChannel
 from chat.event import Ack, Logged, Message, Welcome
-from chat.member import Resume
+from chat.member import EVERYBODY, Resume
 from chat.registry import MemoryRegistry
 from chat.registry.boot import VOLATILE
 from chat.registry.sql import SqlRegistry
@@ -90,9 +90,9 @@ def say(channel: ChatChannel, *texts: str) -> None:
     channel.flush()
 
 
-def come_back(channel: ChatChannel, epoch: str, offset: int) -> DirectFake:
+def come_back(channel: ChatChannel, epoch: str, offset: int, rights: frozenset[str] = EVERYBODY) -> DirectFake:
     conn = DirectFake(EventFormat())
-    channel.reserve(Grant("ada", channel.name)).join(conn, wait=True, resume=Resume(epoch, offset, 1000))
+    channel.reserve(Grant("ada", channel.name), rights).join(conn, wait=True, resume=Resume(epoch, offset, 1000))
     channel.flush()
     return conn
 
@@ -123,6 +123,17 @@ def test_after_a_restart_the_epoch_is_the_same_and_nothing_is_missing(start, arc
     ada = come_back(again, lobby.epoch, 1)
     assert has_recovered(ada)
     assert texts(ada) == ["two", "three"]
+
+
+def test_who_may_not_read_what_was_said_does_not_get_it_by_coming_back(start, archive):
+    lobby = start(archive).create_channel("lobby")
+    say(lobby, "one", "two")
+
+    ada = come_back(lobby, lobby.epoch, 1, EVERYBODY - {"history"})
+    say(lobby, "three")
+
+    assert not has_recovered(ada)
+    assert texts(ada) == ["three"]
 
 
 def test_after_a_kill_too(start, archive):

@@ -159,7 +159,7 @@ def _fate(session: Session, row: ChannelRow, boot: str) -> Fate:
     That somebody took the channel may be lost with all that was said since, so after another boot that it was put back
     proves nothing.
     """
-    if row.taken and row.boot == VOLATILE:
+    if row.boot == VOLATILE and (row.taken or boot != VOLATILE):  # put back too, its log begins with a hole now
         return Fate.MACHINE_DIED
     if boot and row.boot not in ("", boot) and session.get_bind().dialect.name == "sqlite":
         return Fate.MACHINE_DIED

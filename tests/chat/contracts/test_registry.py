@@ -489,6 +489,16 @@ class TestBoot:
 
         assert self.fate(boot("b1")) is Fate.MACHINE_DIED
 
+    @on_both
+    def test_so_it_is_by_the_first_archive_though_it_was_put_back(self, boot):
+        registry = boot(VOLATILE)
+        registry.create("lobby")
+        registry.put_back("lobby", 3)
+
+        assert self.fate(boot(VOLATILE)) is Fate.PUT_BACK
+        registry.put_back("lobby", 3)
+        assert self.fate(boot("b1")) is Fate.MACHINE_DIED
+
     @pytest.mark.parametrize(("first", "second"), [("", "b2"), ("b1", ""), ("", "")])
     @on_both
     def test_where_nothing_tells_a_process_died(self, boot, first, second):

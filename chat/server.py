@@ -66,7 +66,7 @@ class ChatServer:
         self._closing: set[ChatChannel] = set()  # closed, their names free, but not yet done
         self._loading = RLock()  # at most one greenlet makes channels of records
         self._is_closed = False
-        self._orphans: list[str] = []  # logs of channels that are forgotten, which the archive has still to forget
+        self._sweeping: gevent.Greenlet[[], None] | None = None
         self._keeper = Keeper(self._registry.lasting, self._on_close, self._on_end)
         self._clock.later(self._conf.token_cleanup_delay, self._sweep_tokens)
         self._clock.later(self._conf.channel_cleanup_delay, self._sweep_channels)
@@ -189,6 +189,8 @@ class ChatServer:
         """
         self._is_closed = True
         until = monotonic() + patience
+        if self._sweeping is not None:
+            self._sweeping.kill(timeout=min(GOODBYE, patience))
         is_mine = self._loading.acquire(timeout=patience)  # who makes a channel ends it, if that takes any longer
         try:
             endings = {channel: channel.stop(closing) for channel in {*self._channels.values(), *self._closing}}
@@ -313,20 +315,28 @@ class ChatServer:
     def _sweep_channels(self) -> None:
         """A timer calls this in the hub."""
         if not self._is_closed:
-            gevent.spawn(self._forget)
+            if self._sweeping is None or self._sweeping.ready():
+                self._sweeping = gevent.spawn(self._forget)
             self._clock.later(self._conf.channel_cleanup_delay, self._sweep_channels)
 
     def _forget(self) -> None:
         """Forget what ended long enough ago, and what is too old to be kept."""
         conf = self._conf
         try:
-            self._orphans += self._registry.sweep(conf.channel_cleanup_delay)
             if self._archive is None:
+                self._registry.sweep(conf.channel_cleanup_delay)
                 return
-            if self._orphans:
-                self._archive.forget(self._orphans)
-                self._orphans = []
+            self._forget_ended(self._archive)
             if conf.retention_age or conf.retention_count:
                 self._archive.trim(conf.retention_age, conf.retention_count)
         except ChatError as exc:
             self._log.warning("what is too old will be forgotten later: %s", exc)
+
+    def _forget_ended(self, archive: Archive) -> None:
+        """The registry forgets last, for nobody else knows the names of logs without a channel."""
+        age = self._conf.channel_cleanup_delay
+        ended = frozenset(self._registry.ended(age))
+        if ended:
+            archive.forget(sorted(ended))
+        if late := [log for log in self._registry.sweep(age) if log not in ended]:  # come of age in between
+            archive.forget(late)

@@ -88,6 +88,10 @@ class Registry(ABC):
         """The log of each open channel, by its name.  Blocks."""
 
     @abstractmethod
+    def ended(self, age: float) -> list[str]:
+        """The logs of channels that ended `age` seconds ago or earlier, and are not forgotten yet.  Blocks."""
+
+    @abstractmethod
     def sweep(self, age: float) -> list[str]:
         """Forget channels that ended `age` seconds ago or earlier, and return their logs.  Blocks."""
 

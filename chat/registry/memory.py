@@ -56,9 +56,12 @@ class MemoryRegistry(Registry):
     def logs(self) -> dict[str, str]:
         return {name: record.log for name, record in self._records.items()}
 
-    def sweep(self, age: float) -> list[str]:
+    def ended(self, age: float) -> list[str]:
         before = self._clock.monotonic() - age
-        gone = [log for log, ended in self._ended.items() if ended <= before]
+        return [log for log, ended in self._ended.items() if ended <= before]
+
+    def sweep(self, age: float) -> list[str]:
+        gone = self.ended(age)
         for log in gone:
             del self._ended[log]
         self._idle = {name: log for name, log in self._idle.items() if log in self._ended}

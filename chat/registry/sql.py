@@ -120,6 +120,10 @@ class SqlRegistry(Registry):
         query = select(ChannelRow.name, ChannelRow.log).where(IS_OPEN)
         return dict(self._database.look(lambda session: [(name, log) for name, log in session.execute(query)]))
 
+    def ended(self, age: float) -> list[str]:
+        query = select(ChannelRow.log).where(ChannelRow.closed_at <= datetime.now(UTC) - timedelta(seconds=age))
+        return self._database.look(lambda session: list(session.scalars(query)))
+
     def sweep(self, age: float) -> list[str]:
         before = datetime.now(UTC) - timedelta(seconds=age)
         return self._database.run(lambda session: _sweep(session, before))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gevent
 import pytest
+from gevent.event import Event as Flag
 
 from chat import ChatChannel, ChatServer
 from chat.archive import Archive, MemoryArchive, Unread
@@ -286,6 +287,34 @@ class TestForgetting:
         clock.advance(60.0)
 
         wait_until(lambda: [event.text for event in archive.read(lobby.log, 0, 10)] == ["three", "four"])
+
+    def test_what_the_archive_has_not_forgotten_the_registry_remembers(self, make_server, archive, clock):
+        registry = MemoryRegistry(clock)
+        server = make_server(backends={"archive": archive, "registry": registry}, channel_cleanup_delay=60.0)
+        lobby = server.create_channel("lobby")
+        lobby.close()
+        archive.fails = True
+        clock.advance(60.0)
+        wait_until(lambda: archive.asked == 1)
+        server.close()
+
+        assert registry.ended(0.0) == [lobby.log]
+
+    def test_one_that_takes_long_is_not_begun_again_and_ends_with_the_server(self, make_server, clock):
+        begun: list[float] = []
+
+        class Slow(MemoryArchive):
+            def trim(self, age: float, count: int) -> None:
+                begun.append(age)
+                Flag().wait()
+
+        server = make_server(backends={"archive": Slow(clock)}, channel_cleanup_delay=60.0, retention_age=5.0)
+        for _ in range(3):
+            clock.advance(60.0)
+            gevent.idle()
+        server.close()
+
+        assert begun == [5.0]
 
 
 class TestUnread:

@@ -214,6 +214,19 @@ def test_a_sweep_tells_the_logs_that_nobody_needs_any_more_and_tells_them_once(r
     assert registry.sweep(0.0) == []
 
 
+def test_what_has_ended_is_told_until_it_is_swept(registry):
+    logs = [registry.create(name).log for name in ("lobby", "attic", "zoo")]
+    registry.close("lobby")
+    registry.close("attic", idle=True)
+
+    for _ in range(2):
+        assert logs[0] in registry.ended(0.0)
+        assert logs[2] not in registry.ended(0.0)
+        assert registry.ended(100.0) == []
+    assert sorted(registry.ended(0.0)) == sorted(registry.sweep(0.0))
+    assert registry.ended(0.0) == []
+
+
 def test_the_logs_of_the_open_channels_are_told_by_name(registry):
     logs = {name: registry.create(name).log for name in ("lobby", "attic", "zoo")}
     registry.put_back("attic", 0)
@@ -301,6 +314,7 @@ def test_it_never_yields_where_it_says_so(registry):
         registry.names()
         registry.logs()
         registry.close("lobby", idle=True)
+        registry.ended(0.0)
         registry.sweep(0.0)
 
 

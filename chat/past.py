@@ -38,12 +38,9 @@ def erased(event: Logged) -> Logged:
 
 
 def page(pasts: Sequence[Past], *, before: int | None, after: int | None, limit: int) -> tuple[list[Past], bool]:
-    """Cut from `pasts`, which are in order, the last `limit` before an offset, or the first after one, or the last of all.
+    """Cut from `pasts`, which are in order, the first `limit` after an offset, else the last; below `before` if given.
 
     Returns also whether there are more in that direction.
     """
-    if after is not None:
-        found = [past for past in pasts if past.offset > after]
-        return found[:limit], len(found) > limit
-    found = [past for past in pasts if before is None or past.offset < before]
-    return found[-limit:], len(found) > limit
+    found = [past for past in pasts if (before is None or past.offset < before) and (after is None or past.offset > after)]
+    return found[:limit] if after is not None else found[-limit:], len(found) > limit

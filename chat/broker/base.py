@@ -68,7 +68,10 @@ class Broker(ABC):
 
     @abstractmethod
     def find(self, key: str, offset: int) -> Past | None:
-        """The message at `offset` as it now is; None where there is none.  Blocks.  Raises: BrokerUnavailable."""
+        """The message at `offset` as it now is; None where there is none.  Blocks.
+
+        It must not overlap with `publish` of what is logged.  Raises: BrokerUnavailable.
+        """
 
     @abstractmethod
     def history(

@@ -109,10 +109,11 @@ class MemoryBroker(Broker):
         return archived if len(archived) == missed and archived[0].offset == after + 1 else None
 
     def find(self, key: str, offset: int) -> Past | None:
-        recent = self._log(key).recent
-        if self._archive is None or recent.begins(self._clock.monotonic()) <= offset:
-            return recent.find(offset)
-        return self._archive.find(self._log(key).name, offset)
+        log = self._log(key)
+        self._adopt(log)  # a delete of unknown outcome may have been kept
+        if self._archive is None or log.recent.begins(self._clock.monotonic()) <= offset:
+            return log.recent.find(offset)
+        return self._archive.find(log.name, offset)
 
     def history(
         self, key: str, *, before: int | None = None, after: int | None = None, limit: int
@@ -122,7 +123,8 @@ class MemoryBroker(Broker):
         found, more = page(log.recent.messages(), before=before, after=after, limit=limit)
         if self._archive is None or begins <= (1 if after is None else after + 1) or (after is None and more):
             return found, more
-        before = log.recent.last + 1 if before is None and after is None else before  # what was heard
+        heard = log.recent.last + 1
+        before = heard if before is None else min(before, heard)
         return self._archive.history(log.name, before=before, after=after, limit=limit)
 
     def last(self, key: str) -> int:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
-from chat.event import Deleted, Logged, Past
+from chat.event import Deleted, Edited, Logged, Past
 from chat.past import erased, fold, is_about
 
 
@@ -40,6 +40,8 @@ class Recent:
             self.last = event.offset
             if isinstance(event, Deleted):
                 self._erase(event.target)
+            elif isinstance(event, Edited) and self._is_deleted(event.target):
+                self._events[-1] = erased(event)
         self._forget(now)
 
     def skip(self, last: int) -> None:
@@ -73,6 +75,9 @@ class Recent:
         for index, event in enumerate(self._events):
             if is_about(event, target):
                 self._events[index] = erased(event)
+
+    def _is_deleted(self, target: int) -> bool:
+        return any(isinstance(event, Deleted) and event.target == target for event in self._events)
 
     def _forget(self, now: float) -> None:
         while self._added and self._added[0] <= now - self._age:

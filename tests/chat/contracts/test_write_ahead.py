@@ -14,7 +14,7 @@ from chat.archive.sql import SqlArchive
 from chat.broker import MemoryBroker
 from chat.database import Database, upgrade
 from chat.errors import BrokerUnavailable, NotStorable
-from chat.event import Joined, Logged, Message, User, Whisper
+from chat.event import Deleted, Edited, Joined, Logged, Message, User, Whisper
 from chat.schema import CHAT
 from chat.testing import TurnedClock
 from tests.chat.contracts.hearing import DATE, LOBBY, Heard, say
@@ -267,6 +267,33 @@ def test_history_tells_nothing_that_was_not_heard(broker, archive, heard):
 
     assert [past.text for past in broker.history(LOBBY.key, limit=6)[0]] == ["3", "4", "5", "6", "7", "8"]
     assert broker.read(LOBBY.key, 0, 10) == heard.events
+
+
+def test_nor_does_it_when_it_goes_on_from_an_offset_or_back_from_one_that_is_to_come(broker, archive, heard):
+    broker.publish(LOBBY.key, say(*map(str, range(1, 9))))
+    archive.faults = ["kept"]
+    with pytest.raises(BrokerUnavailable):
+        broker.publish(LOBBY.key, say("unheard"))
+
+    for where in ({"after": 0}, {"before": 99}):
+        found, more = broker.history(LOBBY.key, limit=10, **where)
+        assert ([past.offset for past in found], more) == ([1, 2, 3, 4, 5, 6, 7, 8], False)
+
+
+def test_a_delete_that_was_kept_although_it_failed_is_heard_before_its_message_is_judged(broker, archive, heard):
+    broker.publish(LOBBY.key, say("one"))
+    archive.faults = ["kept"]
+    with pytest.raises(BrokerUnavailable):
+        broker.publish(LOBBY.key, [Deleted(1, "ada", DATE)])
+
+    assert broker.find(LOBBY.key, 1).deleted == DATE
+    assert len(heard.events) == 2
+
+
+def test_an_edit_behind_a_delete_is_not_at_hand_with_its_text(broker, heard):
+    broker.publish(LOBBY.key, [*say("one"), Deleted(1, "ada", DATE), Edited(1, "ada", "secret", DATE)])
+
+    assert broker.recent(LOBBY.key, 2, 1)[0].text == ""
 
 
 def test_what_retention_has_taken_cannot_be_read(broker, archive, heard):

@@ -59,7 +59,7 @@ class ChatServer:
         self._presence = MemoryPresence() if presence is None else presence
         self._registry = MemoryRegistry(self._clock) if registry is None else registry
         if broker is None:
-            broker = MemoryBroker(archive, recent=self._conf.recent_events, age=self._conf.recent_age, clock=self._clock)
+            broker = _broker(self._conf, archive, self._clock)
         self._archive = archive
         self._broker = broker
         self._channels: dict[str, ChatChannel] = {}
@@ -340,3 +340,10 @@ class ChatServer:
             archive.forget(sorted(ended))
         if late := [log for log in self._registry.sweep(age) if log not in ended]:  # come of age in between
             archive.forget(late)
+
+
+def _broker(conf: ServerConf, archive: Archive | None, clock: Clock) -> MemoryBroker:
+    """It keeps nothing at hand that retention would take from the archive."""
+    recent = min(conf.recent_events, conf.retention_count or conf.recent_events)
+    age = min(conf.recent_age, conf.retention_age or conf.recent_age)
+    return MemoryBroker(archive, recent=recent, age=age, clock=clock)

@@ -288,6 +288,14 @@ class TestForgetting:
 
         wait_until(lambda: [event.text for event in archive.read(lobby.log, 0, 10)] == ["three", "four"])
 
+    @pytest.mark.parametrize("conf", [{"retention_count": 2}, {"retention_age": 5.0}])
+    def test_no_more_is_at_hand_than_is_to_be_kept(self, make_server, clock, conf):
+        lobby = make_server(**conf).create_channel("lobby")
+        say(lobby, "one", "two", "three")
+        clock.advance(6.0 if "retention_age" in conf else 0.0)
+
+        assert not has_recovered(come_back(lobby, lobby.epoch, 0))
+
     def test_what_the_archive_has_not_forgotten_the_registry_remembers(self, make_server, archive, clock):
         registry = MemoryRegistry(clock)
         server = make_server(backends={"archive": archive, "registry": registry}, channel_cleanup_delay=60.0)

@@ -45,8 +45,9 @@ class Marks:
         return max(found, default=None)
 
     def forget(self, logs: frozenset[str]) -> None:
-        """Drop those of `logs`.  Never yields."""
+        """Drop those of `logs`, also of what is under way, should that fail.  Never yields."""
         self._new = {reader: offset for reader, offset in self._new.items() if reader[0] not in logs}
+        self._under_way = {reader: offset for reader, offset in self._under_way.items() if reader[0] not in logs}
 
     def flush(self) -> None:
         """Write down what there is.  Blocks.  Raises: what `write` raises; then it is tried again later."""

@@ -102,6 +102,21 @@ def test_those_of_logs_that_are_forgotten_are_not_written(marks, paper):
     assert paper.written == [{("attic", "bob"): 1}]
 
 
+def test_nor_are_they_tried_again_when_they_were_under_way(marks, paper, clock):
+    paper.go.clear()
+    paper.fault = BrokerUnavailable()
+    marks.put(BOB, 2)
+    tick(clock)
+    marks.forget(frozenset({"lobby"}))
+    assert marks.get(BOB) is None
+    paper.go.set()
+    gevent.idle()
+    paper.fault = None
+    tick(clock)
+
+    assert paper.written == [{BOB: 2}]
+
+
 def test_close_writes_what_waits_and_then_nothing_comes_any_more(marks, paper, clock):
     marks.put(BOB, 2)
     marks.close()

@@ -213,13 +213,20 @@ class V1Peer(Peer):
             self._rules.on_move(self, request)
             return
         conn = self.find(request.channel)
-        if conn is None or conn.hear is None:
-            raise NotJoined
         if isinstance(request, Leave):
-            self._rules.on_move(self, request)
-            conn.hear = None
+            self._begin_to_leave(conn, request)
+        elif conn is None or conn.hear is None:
+            raise NotJoined
         else:
             conn.hear(request)
+
+    def _begin_to_leave(self, conn: "V1Conn | None", request: Leave) -> None:
+        """Raises: NotJoined, RateLimited."""
+        if self.moves is None and (conn is None or conn.leaving):  # otherwise a join that waits may lead there
+            raise NotJoined
+        self._rules.on_move(self, request)
+        if conn is not None:
+            conn.go_deaf()
 
     def _tell(self, event: Event, channel: str) -> None:
         form = self._rules.formats.of(channel, deflated=self.socket.deflates)
@@ -242,7 +249,7 @@ class V1Peer(Peer):
 class V1Conn(DirectConn):
     """One of the channels of a `V1Peer`."""
 
-    __slots__ = ("_on_gone", "_peer", "_texts", "format", "hear", "join_id", "member", "paused")
+    __slots__ = ("_on_gone", "_peer", "_texts", "format", "hear", "join_id", "leaving", "member", "paused")
 
     format: V1Format
 
@@ -250,6 +257,7 @@ class V1Conn(DirectConn):
         self.member = member
         self.format = format
         self.join_id = join_id  # "" once that join is answered
+        self.leaving = False
         self.paused = False
         self.hear: OnMessage | None = None  # from the welcome until the peer wants to leave
         self._on_gone: OnGone | None = None
@@ -265,13 +273,18 @@ class V1Conn(DirectConn):
         if self not in peer.conns:  # that, or all of it, was ended before
             on_gone(peer.socket.closing or GONE)
             return
-        self.hear = on_message
+        self.hear = None if self.leaving else on_message
         self._on_gone = on_gone
         if not peer.socket.started:
             peer.socket.start(peer)
         if self.join_id:
             self.write(self.format.encode([Ack(self.join_id, None)]))
             self.join_id = ""
+
+    def go_deaf(self) -> None:
+        """Hear no request any more: the peer wants to leave.  Never yields; idempotent."""
+        self.leaving = True
+        self.hear = None
 
     def write(self, data: bytes) -> None:
         if self in self._peer.conns:

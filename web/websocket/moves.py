@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import gevent
 
-from chat.errors import AlreadyJoined, ChatError, OtherUser, RateLimited, ServerClosed, TooManyChannels
+from chat.errors import AlreadyJoined, ChatError, NotJoined, OtherUser, RateLimited, ServerClosed, TooManyChannels
 from chat.member import Member, Resume
 from chat.requests import CHANNELS, Join, Leave
 from chat.tokens import Grant
@@ -82,11 +82,7 @@ class Moves:
 
     def _move(self, peer: V1Peer, move: Move) -> None:
         if isinstance(move, Leave):
-            conn = peer.find(move.channel)
-            if conn is not None:
-                with at_most(self._patience):
-                    conn.member.flush()
-            peer.part(move)
+            self._leave(peer, move)
             return
         try:
             self._join(peer, move)
@@ -95,6 +91,16 @@ class Moves:
         except Exception:
             log.exception("a join failed")
             peer.answer(Failed(), move.id or "")
+
+    def _leave(self, peer: V1Peer, request: Leave) -> None:
+        conn = peer.find(request.channel)
+        if conn is None:  # the join before it was refused, or the server has ended it meanwhile
+            peer.answer(NotJoined(), request.id or "", request.channel)
+            return
+        conn.go_deaf()  # it may have been joined only since the request came
+        with at_most(self._patience):
+            conn.member.flush()
+        peer.part(request)
 
     def _join(self, peer: V1Peer, request: Join) -> None:
         """What can be told without the token comes first, so that it is spent only when nothing else stands in the way."""

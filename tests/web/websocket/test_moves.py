@@ -181,6 +181,24 @@ def test_to_ask_for_a_move_never_yields() -> None:
     visit.house.server.close()
 
 
+def test_a_leave_that_follows_its_join_at_once_is_done_in_its_turn() -> None:
+    visit = Visit()
+
+    for step in ("join", "leave", "leave"):
+        visit._ask(step, "attic")
+    visit.settle()
+    heard = [event for event in visit.socket.events if event["type"] in ("ack", "error")]
+
+    assert [(event["type"], event.get("id"), event.get("code")) for event in heard] == [
+        ("ack", "1", None),
+        ("ack", "2", None),
+        ("error", "3", "not_joined"),
+    ]
+    assert visit.house.server.get_channel("attic").get_users() == []
+    visit.socket.hang_up()
+    visit.house.server.close()
+
+
 class Stuck(HomeFake):
     """A channel that a hook holds up."""
 

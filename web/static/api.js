@@ -1,5 +1,7 @@
 // The JSON side of the chat over HTTP: which channels there are, a new one, and a token to enter one.
 
+import { sentence } from "./chat-error.js";
+
 const DEADLINE = 10_000; // ms; a server that takes longer is as good as away
 
 /** A request that failed; `status` is 0 when there was no answer at all. */
@@ -9,11 +11,6 @@ export class ApiError extends Error {
     this.status = status;
     this.code = code;
     this.retryAfter = retryAfter; // seconds, when the server has said so
-  }
-
-  /** Whether the same request may succeed later. */
-  get passes() {
-    return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 
@@ -56,9 +53,6 @@ export class Api {
     throw explain(response, answer);
   }
 }
-
-/** What the server says about an error, as a sentence. */
-export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
 function explain(response, answer) {
   const { code = "failed", message = "the server did not understand this request" } = answer?.error ?? {};

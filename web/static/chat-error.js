@@ -14,3 +14,8 @@ export class ChatError extends Error {
     this.retry = retry;
   }
 }
+
+/** What the server says about an error, as a sentence. @param {string} text */
+export function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+}

@@ -1,7 +1,7 @@
 // One WebSocket, from asking for its token to its end: speaks no faster than the server takes, finds out by silence that it is
 // dead, and brings each answer to who asked.
 
-import { ChatError } from "./chat-error.js";
+import { ChatError, sentence } from "./chat-error.js";
 import { randomId } from "./chat-outbox.js";
 import { Alarm, Pace } from "./chat-timing.js";
 
@@ -207,9 +207,4 @@ export class Link {
   #wake() {
     if (this.#welcomedAt !== null && this.clock.now() - this.#heardAt > this.#ping + MISSED) this.#end(1006);
   }
-}
-
-/** What the server says about an error, as a sentence. @param {string} text */
-function sentence(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 }

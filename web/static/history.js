@@ -1,6 +1,6 @@
 // What was said before: a page when somebody first looks, older ones as they scroll up, until the beginning.
 
-import { sentence } from "./api.js";
+import { sentence } from "./chat-error.js";
 import { make } from "./dom.js";
 
 const PAGE = 50; // messages at a time

@@ -87,11 +87,6 @@ export class MessageLog {
     this.scroller.toEnd();
   }
 
-  /** A quiet line that nobody has said. */
-  remark(text, date = new Date()) {
-    this.#remark(richText(text), date);
-  }
-
   /** A quiet line about one person. */
   remarkAbout(user, text) {
     this.#remark([make("span", {}, ...this.names.label(user, ""), ` ${text}`)], new Date());

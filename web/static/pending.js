@@ -1,6 +1,6 @@
 // What was said in one channel and is not confirmed yet, at the end of its log.
 
-import { sentence } from "./api.js";
+import { sentence } from "./chat-error.js";
 import { byId } from "./dom.js";
 
 const WAITS = "Waiting for the connection…";

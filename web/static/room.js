@@ -1,7 +1,7 @@
 // One channel as this page shows it: what was said, who is here and who is typing, what one has not read, and what is on
 // its way.
 
-import { sentence } from "./api.js";
+import { sentence } from "./chat-error.js";
 import { Crowd } from "./crowd.js";
 import { History } from "./history.js";
 import { mentions } from "./mentions.js";

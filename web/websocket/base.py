@@ -17,13 +17,12 @@ from chat.clock import Clock, Timer
 from chat.closing import GONE, SLOW, CloseCode, Closing
 from web.websocket.limits import Bounds
 from web.websocket.outbox import Buffer, Outbox
-from web.websocket.protocol import Message, MessageProtocol, cut_reason, ping_frame
+from web.websocket.protocol import Message, MessageProtocol, cut_reason
 
 DEFLATED_READ_BUF: Final = 1024  # bytes a turn of a peer that may compress: they inflate to 1 MiB at most
 LINGER: Final = 1.0  # seconds to read on after we shut down writing: closing with unread input would send RST
 
 _LOGGER: Final = logging.getLogger("web.websocket")
-_PING: Final = ping_frame()
 
 
 class Receiver(Protocol):
@@ -170,10 +169,6 @@ class BaseSocket(ABC):
                 self.close(*SLOW)
             else:
                 self._transmit(data)
-
-    def ping(self) -> None:
-        """Ask for a sign of life; `last_heard` tells whether it came.  Never yields."""
-        self.write(_PING)
 
     def pause(self) -> None:
         """Deliver no more until `resume`, and let the peer wait.  Never yields; idempotent."""

@@ -101,14 +101,6 @@ def test_pings_are_answered_and_counted(wire):
     assert heard.heard == []
 
 
-def test_our_pings_reach_the_peer(wire):
-    started(wire)
-
-    wire.socket.ping()
-
-    assert wire.peer.recv().opcode is Opcode.PING
-
-
 # Pausing
 
 
@@ -280,7 +272,6 @@ def test_after_the_end_nothing_is_sent(wire):
     wire.socket.close(1000)
 
     wire.socket.write(text_frame(b"late"))
-    wire.socket.ping()
 
     assert wire.peer.recv_close() == Closing(1000)
     wire.peer.send(farewell(1000))
@@ -583,7 +574,6 @@ def test_nothing_yields(make_wire):
     try:
         for _ in range(100):
             wire.socket.write(text_frame(b"x" * 60_000))
-        wire.socket.ping()
         wire.socket.pause()
         wire.socket.resume()
         wire.socket.close(1000)

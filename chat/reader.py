@@ -70,8 +70,10 @@ class Reader:
         return found is not None or missed.is_lost
 
     def read(self, missed: Missed, then: Callable[[], None]) -> None:
-        """Read on, and call `then` in any case.  Never yields."""
-        self._greenlets.spawn(self._read, missed, then)
+        """Read on, and have the hub call `then` in any case.  Never yields."""
+        missed.reads += 1
+        missed.is_lost = True
+        self._greenlets.spawn(self._read, missed).link(lambda _: then())  # even if it is killed before it has begun
 
     def page(self, member: Member, request: History) -> None:
         """Answer it.  Never yields.  Raises: RateLimited while another one of this member is not answered."""
@@ -84,9 +86,7 @@ class Reader:
         """End all that is being read.  Blocks."""
         self._greenlets.kill()
 
-    def _read(self, missed: Missed, then: Callable[[], None]) -> None:
-        missed.reads += 1
-        missed.is_lost = True
+    def _read(self, missed: Missed) -> None:
         try:
             with self._turns:
                 found = self._broker.read(self._key, missed.after, missed.room)
@@ -95,8 +95,6 @@ class Reader:
                 missed.is_lost = False
         except (Exception, Timeout) as exc:
             self._unavailable(exc)
-        finally:
-            then()
 
     def _page(self, member: Member, request: History) -> None:
         try:

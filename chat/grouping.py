@@ -48,8 +48,9 @@ class Grouping(Generic[T]):
     def put(self, item: T) -> None:
         """Return when it is written down.  Blocks.
 
-        Raises: what `write` raises; unless that is a refusal, nothing that shared its transaction is written down.  Who is
-        killed waits for the transaction that it is part of: nothing is written for anybody who has left.
+        Raises: what `write` raises; unless that is a refusal, nothing that shared its transaction is written down.
+        Who is killed while another one does it waits for that transaction: nothing is written for anybody who has left.
+        Who is killed while doing it leaves at once, and a native thread may go on to write all of it.
         """
         batch, entry = self._gathering, _Entry(item)
         batch.entries.append(entry)

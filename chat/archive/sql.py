@@ -85,8 +85,13 @@ class SqlArchive(Archive):
         self._retention = Retention(database)
 
     def append(self, log: str, events: Sequence[Logged]) -> None:
-        if events:
-            self._additions.put(addition(log, events))
+        if not events:
+            return
+        try:
+            added = addition(log, events)
+        except (ValueError, OverflowError) as exc:
+            raise NotStorable from exc
+        self._additions.put(added)
 
     def _add(self, additions: Sequence[Addition]) -> None:
         try:

@@ -42,7 +42,8 @@ class _Log:
         target = self.messages.get(event.target)
         if target is not None:
             target = self.messages[event.target] = changed(target, event)
-        if isinstance(event, Deleted) or (target is not None and target.deleted is not None):
+        has_deleted = isinstance(event, Deleted) and event.target < event.offset
+        if has_deleted or (target is not None and target.deleted is not None):
             self._erase(event.target)  # also edits that have outlasted their message
 
     def _erase(self, target: int) -> None:

@@ -49,7 +49,7 @@ class Model:
         kept = copy(event)
         if isinstance(kept, Edited) and before is not None and before.deleted is not None:
             kept.text = ""
-        if isinstance(kept, Deleted) and before is not None:
+        if isinstance(kept, Deleted) and kept.target < kept.offset:  # also edits that have outlasted their message
             for other in self.kept:
                 if isinstance(other, Message) and other.offset == kept.target:
                     other.text = ""

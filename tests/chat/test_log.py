@@ -21,7 +21,7 @@ from chat.database import Database
 from chat.event import Deleted, Edited, Logged, Message, Past
 from chat.testing import TurnedClock
 
-EXAMPLES = {"memory": 100, "sqlite": 50, "postgresql": 15}
+EXAMPLES = {"memory": 60, "sqlite": 25, "postgresql": 8}
 USERS = "ann", "bob"
 LOGS = "lobby", "attic"
 

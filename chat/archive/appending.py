@@ -28,7 +28,9 @@ SAME: Final = f"""
 IS_THERE: Final = f"log = {{}} AND \"offset\" = {{}} AND kind = '{MESSAGE}' AND deleted IS NULL"
 CHANGE: Final = f"UPDATE chat_log SET edited = {{}} WHERE {IS_THERE} AND (edited IS NULL OR edited < {{}})"  # noqa: S608
 TAKE_BACK: Final = f"UPDATE chat_log SET deleted = {{}}, text = '' WHERE {IS_THERE}"  # noqa: S608
-ERASE_EDITS: Final = f"UPDATE chat_log SET text = '' WHERE log = {{}} AND target = {{}} AND kind = '{EDIT}'"  # noqa: S608
+ERASE_EDITS: Final = f"""
+    UPDATE chat_log SET text = '' WHERE log = {{}} AND target = {{}} AND kind = '{EDIT}' AND "offset" < {{}}
+"""  # noqa: S608
 ERASE_MENTIONS: Final = 'DELETE FROM chat_mentions WHERE log = {} AND "offset" = {}'
 ERASE_LATE_EDIT: Final = """
     UPDATE chat_log SET text = '' WHERE log = {} AND "offset" = {}
@@ -96,7 +98,7 @@ class Appending:
 
     def _delete(self, log: str, offset: int, target: int) -> None:
         self._do(TAKE_BACK, offset, log, target)
-        self._do(ERASE_EDITS, log, target)  # they may have outlasted their message
+        self._do(ERASE_EDITS, log, target, offset)  # they may have outlasted their message
         self._do(ERASE_MENTIONS, log, target)
 
     def _do(self, statement: str, *values: object) -> CursorResult[Any]:

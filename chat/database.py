@@ -7,10 +7,11 @@ where gevent has not replaced the sockets, through such threads too.
 """
 
 from collections.abc import Callable
+from functools import partial
 from logging import getLogger
 from typing import Final, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
@@ -54,18 +55,22 @@ class Database:
         Raises: DatabaseUnavailable, and whatever `work` raises; either rolls back.  `work` must not touch greenlets, and
         what it returns must be plain data: its session is closed by then.
         """
-        return self._told(self._executor.do, work)
+        return self._told(self._executor.do, partial(_transact, work=_in_session(work)))
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """The same without a session, which takes as long as a row that is written: for statements alone.  Blocks."""
+        return self._told(self._executor.do, partial(_transact, work=work))
 
     def look(self, work: Callable[[Session], T]) -> T:
         """The same for what only reads: a lock or a slow disk that writers wait for does not hold it up.  Blocks.
 
         It sees what was committed before.  Raises: as `run` does; some error of the database when `work` writes.
         """
-        return self._told(self._executor.look, work)
+        return self._told(self._executor.look, partial(_transact, work=_in_session(work)))
 
-    def _told(self, do: Callable[[Callable[[Engine], T]], T], work: Callable[[Session], T]) -> T:
+    def _told(self, do: Callable[[Callable[[Engine], T]], T], job: Callable[[Engine], T]) -> T:
         try:
-            return do(lambda engine: _transact(engine, work))
+            return do(job)
         except DatabaseUnavailable as exc:
             _tell(exc.__cause__)
             raise
@@ -121,10 +126,18 @@ def _upgrade(engine: Engine, schemas: tuple[Schema, ...]) -> list[Standing]:
         return migrations.upgrade(connection, schemas)
 
 
-def _transact(engine: Engine, work: Callable[[Session], T]) -> T:
-    try:
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+def _in_session(work: Callable[[Session], T]) -> Callable[[Connection], T]:
+    def work_on(connection: Connection) -> T:
+        with Session(connection, expire_on_commit=False) as session, session.begin():
             return work(session)
+
+    return work_on
+
+
+def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
+    try:
+        with engine.begin() as connection:
+            return work(connection)
     except (OperationalError, InterfaceError) as exc:
         raise DatabaseUnavailable from exc
     except DBAPIError as exc:

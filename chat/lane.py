@@ -1,6 +1,7 @@
 """Work that may wait and must not overlap: what is put meanwhile is the next batch."""
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Generic, TypeVar
 
 import gevent
@@ -56,6 +57,13 @@ class Lane(Generic[T]):
             self._done_one.clear()
             self.go()
             self._done_one.wait()
+
+    def wait_idle(self, patience: float) -> None:
+        """Return when nothing waits and nothing is under way, or after `patience` seconds.  Blocks."""
+        until = perf_counter() + patience
+        while self and (rest := until - perf_counter()) > 0:
+            self._done_one.clear()
+            self._done_one.wait(rest)
 
     def give_up(self) -> list[T]:
         """Begin no more, and return what is not done; what is under way goes on by itself.  Never yields."""

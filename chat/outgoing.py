@@ -83,6 +83,8 @@ class Outgoing:
         self._on_settled = on_settled
         self._given_up = False
         self._ordered: Lane[Said] = Lane(self._publish, waits=broker.waits)
+        if broker.waits:
+            fanout.expect(self._ordered)
         self._typing: Lane[IsTyping] = Lane(self._say, waits=broker.waits)
 
     def __bool__(self) -> bool:

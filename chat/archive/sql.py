@@ -8,7 +8,7 @@ from itertools import dropwhile
 from logging import getLogger
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, select, text
+from sqlalchemy import ColumnElement, Connection, Select, and_, select, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session, aliased
 
@@ -95,7 +95,7 @@ class SqlArchive(Archive):
 
     def _add(self, additions: Sequence[Addition]) -> None:
         try:
-            self._run(lambda session: Appending(session.connection()).append(additions))
+            self._write(lambda connection: Appending(connection).append(additions))
         except (StatementError, ValueError, OverflowError) as exc:
             is_refusal = _is_refusal(exc)
             if not is_refusal or len(additions) == 1:
@@ -143,7 +143,7 @@ class SqlArchive(Archive):
 
     def _write_marks(self, marks: Mapping[Reader, int]) -> None:
         rows = [(*reader, offset) for reader, offset in sorted(marks.items())]
-        self._run(lambda session: execute_rows(session.connection(), MARK, (TEXT, TEXT, WHOLE), rows))
+        self._write(lambda connection: execute_rows(connection, MARK, (TEXT, TEXT, WHOLE), rows))
 
     def unread(self, username: str, logs: Sequence[str]) -> dict[str, Unread]:
         marks = {log: self._marks.get((log, username)) for log in logs}
@@ -177,9 +177,9 @@ class SqlArchive(Archive):
     def close(self) -> None:
         self._marks.close()
 
-    def _run(self, work: Callable[[Session], T]) -> T:
+    def _write(self, work: Callable[[Connection], T]) -> T:
         with _translated():
-            return self._database.run(work)
+            return self._database.write(work)
 
     def _look(self, work: Callable[[Session], T]) -> T:
         with _translated():

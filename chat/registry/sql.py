@@ -103,7 +103,7 @@ class SqlRegistry(Registry):
 
     def _write(self, offsets: Sequence[tuple[str, int]]) -> None:
         in_order = sorted(offsets)  # so that no two servers can lock each other out
-        self._database.run(lambda session: execute_rows(session.connection(), PUT_BACK, (TEXT, WHOLE), in_order))
+        self._database.write(lambda connection: execute_rows(connection, PUT_BACK, (TEXT, WHOLE), in_order))
 
     def close(self, name: str, *, idle: bool = False) -> None:
         del idle  # a lasting channel never ends because it is idle

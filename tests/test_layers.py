@@ -76,7 +76,7 @@ LAYERS = """
     web.shortcut
     web.routes web.routes.api web.routes.login web.routes.headers web.routes.health
     web.routes.account web.routes.page
-    web.routes.channels web.routes.messages web.routes.tokens web.routes.socket
+    web.routes.channels web.routes.messages web.routes.tokens web.routes.socket web.draining
     web.extension
     web.testing.caller
     web.testing.chatter

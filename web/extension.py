@@ -10,7 +10,6 @@ uses it.
 import logging
 import os
 from collections.abc import Callable, Iterable
-from math import inf
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,7 +18,6 @@ from flask import Blueprint, Flask, current_app, session
 from gevent.lock import RLock
 
 from chat.archive.sql import SqlArchive, check_url
-from chat.closing import SERVER_CLOSED
 from chat.database import Database, Schema
 from chat.errors import InvalidUser, ServerClosed
 from chat.member import ACTIONS, EVERYBODY
@@ -31,6 +29,7 @@ from chat.schema import CHAT
 from chat.server import ChatServer
 from web import settings as configuration
 from web.commands import FAULTS, PASSING, explain, make_commands
+from web.draining import Draining
 from web.routes.channels import add_channels
 from web.routes.headers import guard
 from web.routes.messages import add_messages
@@ -41,7 +40,6 @@ from web.settings import SettingError, Settings
 from web.shortcut import add_shortcut
 from web.throttle import Throttle
 from web.websocket import serving
-from web.websocket.deadline import at_most
 from web.websocket.gate import Gate, RightsOf
 from web.websocket.limits import HttpLimits
 
@@ -49,10 +47,7 @@ log: Final = logging.getLogger("web")
 
 BURST: Final = 120  # tokens, channels, or pages, at once: a browser that restores its tabs wants many
 HANDSHAKE_BURST: Final = 10.0  # seconds' worth of handshakes at once
-LAST: Final = 1.0  # seconds of the time for draining, half of it at most, for what comes after sockets and channels
-FLUSH: Final = 1.0  # seconds, half of what is left at most, for what was said last
-HURRY: Final = 0.3  # seconds that sockets and channels still get when somebody is in a hurry
-POLL: Final = 0.02  # seconds between two looks whether it is time to stop waiting
+REVIEWING: Final = 0.02  # seconds that a review of what is allowed still gets when everything ends
 
 Identify = Callable[[], str | None]
 DisplayName = Callable[[], str | None]
@@ -74,16 +69,15 @@ class _Running:
 
     def __init__(self, settings: Settings, schemas: list[Schema], rights_of: RightsOf) -> None:
         self.pid = os.getpid()
-        self.is_draining = False
-        self.deadline = inf  # of sockets and channels, while it drains
         url = configuration.database_url(settings)
         if settings.archive:
             check_url(url)
         self.database = Database(url, *schemas)
-        self.archive = SqlArchive(self.database) if settings.archive else None
+        archive = SqlArchive(self.database) if settings.archive else None
         registry = SqlRegistry(self.database, boot_id() if settings.archive else VOLATILE)
-        self.server = ChatServer(settings.conf, registry=registry, archive=self.archive)
+        self.server = ChatServer(settings.conf, registry=registry, archive=archive)
         self.gate = Gate(settings, self.server, rights_of)
+        self.draining = Draining(self.gate, self.server, archive, self.database)
         clock, rate = self.gate.clock, settings.handshake_rate
         self.tokens = Throttle(Rate.per_second(settings.token_rate, BURST), clock)
         self.channels = Throttle(Rate.per_second(settings.channel_rate, BURST), clock)
@@ -275,49 +269,21 @@ class Chat:
         Hooks, what hangs in the database and peers that do not answer are left behind when the time is up.
         """
         running = self._running
-        if running is None or running.is_draining:
+        if running is None or running.draining.has_begun:
             return
-        running.is_draining = True
-        last = min(LAST, self.drain_timeout / 2)
-        ends = running.gate.clock.monotonic() + self.drain_timeout - last
-        running.deadline = min(running.deadline, ends)
-        running.gate.hush()
+        running.draining.begin(self.drain_timeout)
         for companion in self.companions:
             companion.stop()
         if self._authorize is not None:
-            self._reviewer.kill(timeout=POLL)
-        self._wait_for(gevent.spawn(running.server.flush), max(self._rest() - FLUSH, self._rest() / 2))
-        self._wait_for(gevent.spawn(running.server.give_up), self._rest() / 2)  # while everybody can still be told
-        half = self._rest() / 2  # however large the house, channels have the other one to write down how far they have come
-        running.gate.see_off(lambda: self._rest() <= half)
-        # While the peers answer, channels call their last hooks too.
-        stopping = gevent.spawn(running.server.stop, SERVER_CLOSED, max(self._rest(), 0))
-        running.gate.await_goodbyes(lambda: self._rest() <= 0)
-        self._wait_for(stopping, -last / 4)
-        if running.archive is not None:
-            with at_most(last / 8):
-                running.archive.close()
-        with at_most(last / 4):
-            running.database.close()
+            self._reviewer.kill(timeout=REVIEWING)
+        running.draining.finish()
         self._is_drained, self._running = True, None
         serving.deregister(self)
 
     def hurry(self) -> None:
         """Have `drain`, which is under way or about to be, end within 1.5 seconds.  Never yields."""
-        running = self._running
-        if running is not None:
-            running.deadline = min(running.deadline, running.gate.clock.monotonic() + HURRY)
-
-    def _wait_for(self, work: "gevent.Greenlet[..., None]", rest: float) -> None:
-        """Give `work` time until that many seconds are left of what sockets and channels have."""
-        while not work.ready() and self._rest() > rest:
-            work.join(POLL)
-        work.kill(timeout=POLL)
-
-    def _rest(self) -> float:
-        """Seconds that sockets and channels still have."""
-        assert self._running is not None
-        return self._running.deadline - self._running.gate.clock.monotonic()
+        if self._running is not None:
+            self._running.draining.hurry()
 
     def close_session(self, session: str) -> None:
         """End the sockets of a login that has ended."""

@@ -8,7 +8,9 @@ from pathlib import Path
 import gevent
 import pytest
 from flask import Flask, request
+from flask.testing import FlaskClient
 
+from chat import ChatServer
 from chat.database import Database, upgrade
 from chat.testing import TurnedClock
 from web import Chat
@@ -82,6 +84,25 @@ def make_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_crash: None) -
     with gevent.Timeout(10):
         for app in made:
             app.extensions["chat"].drain()
+
+
+@pytest.fixture
+def app(make_host: MakeHost) -> Flask:
+    """A host that sets nothing; files that want another one, or the site, have an `app` of their own."""
+    return make_host()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def server(app: Flask) -> ChatServer:
+    """That of `app`."""
+    found = app.extensions["chat"].server
+    assert isinstance(found, ChatServer)
+    return found
 
 
 @pytest.fixture

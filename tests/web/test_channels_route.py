@@ -11,10 +11,9 @@ from werkzeug.test import TestResponse
 
 from chat import ChatServer, PipeConn
 from tests.web.conftest import MakeHost
+from tests.web.routes import ANN, FOREIGN, OWN, error, said
 from web.extension import BURST
 from web.routes.api import MAX_BODY
-
-ANN = {"X-User": "ann"}
 
 
 @pytest.fixture
@@ -22,28 +21,8 @@ def app(make_host: MakeHost) -> Flask:
     return make_host(ORIGINS="https://friend.example")
 
 
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
-@pytest.fixture
-def server(app: Flask) -> ChatServer:
-    found = app.extensions["chat"].server
-    assert isinstance(found, ChatServer)
-    return found
-
-
 def create(client: FlaskClient, name: object, headers: Mapping[str, str] = ANN) -> TestResponse:
     return client.post("/chat/channels", json={"name": name}, headers=headers)
-
-
-def error(code: str, message: str) -> dict[str, object]:
-    return {"error": {"code": code, "message": message}}
-
-
-def said(response: TestResponse) -> tuple[int, object]:
-    return response.status_code, response.json
 
 
 # Which there are
@@ -289,32 +268,6 @@ def test_the_content_type_may_name_its_charset(client: FlaskClient) -> None:
 
 
 # From where
-
-FOREIGN = [
-    {"Origin": "https://evil.example"},
-    {"Origin": "null"},
-    {"Origin": "https://localhost"},  # the scheme is another one
-    {"Origin": "http://localhost:81"},
-    {"Origin": "http://localhost.evil.example"},
-    {"Origin": "http://localhost, https://evil.example"},
-    {"Origin": ""},
-    {"Origin": "http://friend.example"},
-    {"Sec-Fetch-Site": "cross-site"},
-    {"Sec-Fetch-Site": "same-site"},
-    {"Sec-Fetch-Site": ""},
-    {"Sec-Fetch-Site": "same-origin, cross-site"},
-    {"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"},
-    {"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"},
-]
-OWN = [
-    {},
-    {"Origin": "http://localhost"},
-    {"Origin": "http://localhost:80"},
-    {"Origin": "http://LOCALHOST"},
-    {"Sec-Fetch-Site": "same-origin"},
-    {"Sec-Fetch-Site": "none"},
-    {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"},
-]
 
 
 @pytest.mark.parametrize("where", FOREIGN, ids=str)

@@ -59,11 +59,6 @@ def links(page: str) -> list[str]:
     return [unescape(link) for link in re.findall(r'<a\b[^>]* href="([^"]+)"', page)]
 
 
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
 @pytest.mark.parametrize(
     ("path", "status", "title", "wait", "actions"),
     [

@@ -19,12 +19,11 @@ from werkzeug.test import TestResponse
 from chat.errors import ServerClosed
 from chat.member import ACTIONS, EVERYBODY
 from tests.web.conftest import MakeHost
+from tests.web.routes import ANN
 from web import Chat
 from web.extension import Chat as ChatItself
 from web.settings import SettingError
 from web.websocket import serving
-
-ANN = {"X-User": "ann"}
 
 
 def chat_of(app: Flask) -> Chat:

@@ -29,11 +29,6 @@ def app(tmp_path: Path) -> Iterator[Flask]:
     close_site(app)
 
 
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
 # Registering and logging in
 
 

@@ -4,33 +4,14 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from chat import ChatChannel, ChatServer
 from chat.wire import rfc3339
 from tests.web.conftest import MakeHost
+from tests.web.routes import ANN
 from web.extension import BURST
-
-ANN = {"X-User": "ann"}
-
-
-@pytest.fixture
-def app(make_host: MakeHost) -> Flask:
-    return make_host()
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
-@pytest.fixture
-def server(app: Flask) -> ChatServer:
-    found = app.extensions["chat"].server
-    assert isinstance(found, ChatServer)
-    return found
 
 
 @pytest.fixture

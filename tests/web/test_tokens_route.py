@@ -12,10 +12,8 @@ from werkzeug.test import TestResponse
 from chat import ChatServer
 from chat.errors import InvalidToken
 from tests.web.conftest import Dial, MakeHost, Serve
-from tests.web.test_channels_route import FOREIGN, OWN
+from tests.web.routes import ANN, FOREIGN, OWN, error, said
 from web.extension import BURST
-
-ANN = {"X-User": "ann"}
 
 
 @pytest.fixture
@@ -25,28 +23,8 @@ def app(make_host: MakeHost) -> Flask:
     return app
 
 
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
-@pytest.fixture
-def server(app: Flask) -> ChatServer:
-    found = app.extensions["chat"].server
-    assert isinstance(found, ChatServer)
-    return found
-
-
 def ask(client: FlaskClient, channel: object = "lobby", headers: Mapping[str, str] = ANN) -> TestResponse:
     return client.post("/chat/token", json={"channel": channel}, headers=headers)
-
-
-def error(code: str, message: str) -> dict[str, object]:
-    return {"error": {"code": code, "message": message}}
-
-
-def said(response: TestResponse) -> tuple[int, object]:
-    return response.status_code, response.json
 
 
 def token_of(response: TestResponse) -> str:

@@ -46,12 +46,18 @@ class Watched(Database):
         self.counts: list[int] = []
 
     def run(self, work):
-        def counted(session):
-            result = work(session)
-            self.counts.append(session.scalar(text("SELECT count(*) FROM chat_log")))
+        return super().run(self._counted(work))
+
+    def write(self, work):
+        return super().write(self._counted(work))
+
+    def _counted(self, work):
+        def counted(connection):
+            result = work(connection)
+            self.counts.append(connection.scalar(text("SELECT count(*) FROM chat_log")))
             return result
 
-        return super().run(counted)
+        return counted
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def call(page: Page, module: str, expression: str, argument: object = None) -> o
 
 @pytest.mark.parametrize(("attempt", "longest"), [(0, 1), (1, 2), (3, 8), (4, 16), (5, 30), (1000, 30)])
 def test_the_wait_before_another_try_is_anything_up_to_a_bound_that_doubles(page: Page, attempt: int, longest: int) -> None:
-    waits = call(page, "chat-timing", "[0, 0.5, 1].map((chance) => m.backoff(a, () => chance))", attempt)
+    waits = call(page, "chat-retry", "[0, 0.5, 1].map((chance) => m.backoff(a, () => chance))", attempt)
 
     assert waits == [0, longest / 2, longest]
 
@@ -36,12 +36,12 @@ def test_the_wait_before_another_try_is_anything_up_to_a_bound_that_doubles(page
     [("retry=1.250", 1.25), ("retry=4", 4), ("retry=99999", 99999), ("", None), ("retry=-1", None), ("retry=soon", None)],
 )
 def test_the_reason_of_a_restart_says_when_to_come_back(page: Page, reason: str, seconds: float | None) -> None:
-    assert call(page, "chat-timing", "m.askedFor(a)", reason) == seconds
+    assert call(page, "chat-retry", "m.askedFor(a)", reason) == seconds
 
 
 @pytest.mark.parametrize(("asked", "wait"), [(0, 0.5), (-1, 0.5), (60, 60.5), (3_000_000, 300.5)])
 def test_a_delay_that_was_asked_for_is_kept_within_reason(page: Page, asked: float, wait: float) -> None:
-    assert call(page, "chat-timing", "m.obey(a, () => 0.5)", asked) == wait
+    assert call(page, "chat-retry", "m.obey(a, () => 0.5)", asked) == wait
 
 
 @pytest.mark.parametrize(

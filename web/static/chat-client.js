@@ -2,12 +2,12 @@
 // good for one only; every channel goes on where it stopped.  chat-client.d.ts describes all that is public more closely.
 
 import { ChatChannel } from "./chat-channel.js";
-import { channelEnd, clientEnd, isSlow, mayJoinLater, passes } from "./chat-endings.js";
+import { channelEnd, clientEnd, mayJoinLater, passes } from "./chat-endings.js";
 import { ChatError } from "./chat-error.js";
 import { Link } from "./chat-link.js";
+import { askedFor, Delays, Tries } from "./chat-retry.js";
 import { Keeper } from "./chat-storage.js";
 import { surroundings } from "./chat-surroundings.js";
-import { Alarm, askedFor, backoff, Delays, obey } from "./chat-timing.js";
 
 export { ChatChannel, ChatError };
 
@@ -16,9 +16,6 @@ export { ChatChannel, ChatError };
  * @import { Answer } from "./chat-internals.js"
  */
 
-const STABLE = 10_000; // ms online after which the next loss counts as the first again
-const SLOWLY = 4; // tries that count as made when the server has had too much
-const JITTER = 1_000; // ms within which all whose network is back try again
 const AT_ONCE = 4; // joins under way
 
 export class ChatClient extends EventTarget {
@@ -40,13 +37,11 @@ export class ChatClient extends EventTarget {
   #joining = new Set();
   /** @type {Set<ChatChannel>} the one that spoke last at the end */
   #joined = new Set();
-  #attempt = 0;
-  #notBefore = 0; // ms, as now(): the server has asked for that
   #WebSocket;
   #online;
   #clock;
   #keeper;
-  #timer;
+  #tries;
 
   /** @param {ClientOptions} options */
   constructor({ url, token, user = null, storage = null, key = "chat", ...around }) {
@@ -59,7 +54,7 @@ export class ChatClient extends EventTarget {
     this.#user = user;
     this.#clock = clock;
     this.#keeper = new Keeper(storage, key, this.#clock);
-    this.#timer = new Alarm(this.#clock, () => this.#open());
+    this.#tries = new Tries(this.#clock, online, () => this.#open());
     this.#later = new Delays(this.#clock, () => this.#joinMore());
   }
 
@@ -114,8 +109,7 @@ export class ChatClient extends EventTarget {
 
   /** Try at once instead of waiting on, unless the server has said how long; in any other state do nothing. */
   hurry() {
-    const isWaiting = this.#state.name === "waiting" || this.#state.name === "offline";
-    if (isWaiting && this.#clock.now() >= this.#notBefore) this.#open();
+    if (this.#isResting && this.#tries.mayHurry) this.#open();
   }
 
   /** Disconnect, and keep what is pending for the next `connect`. */
@@ -135,14 +129,14 @@ export class ChatClient extends EventTarget {
     const waiting = this.#waiting();
     const channel = waiting.find((each) => this.#isDue(each));
     if (!waiting.length) return this.#change({ name: "idle" });
-    if (!channel) return this.#rest(Math.min(...waiting.map((each) => this.#later.until(each))));
+    if (!channel) return this.#change(this.#tries.rest(Math.min(...waiting.map((each) => this.#later.until(each)))));
     const link = new Link(this.#clock, {
       hear: (frame) => this.#hear(frame),
       lost: (code, reason) => this.#lost(code, reason),
       turn: () => this.#pump(),
     });
     this.#link = link;
-    this.#change({ name: "connecting", isAgain: this.#attempt > 0 });
+    this.#change({ name: "connecting", isAgain: this.#tries.isAgain });
     this.#begin(channel);
     try {
       const token = await this.#tokenFor(channel);
@@ -210,8 +204,7 @@ export class ChatClient extends EventTarget {
   #lost(code, reason) {
     const age = this.#link?.age ?? null;
     const there = this.#joined.size ? [...this.#joined] : age === null ? [...this.#joining] : [];
-    if (isSlow(code)) this.#attempt = Math.max(this.#attempt, SLOWLY);
-    else if (age !== null && age > STABLE) this.#attempt = 0;
+    this.#tries.lost(code, age);
     const [all, one] = [clientEnd(code), channelEnd(code)];
     if (one) {
       this.#drop();
@@ -234,20 +227,9 @@ export class ChatClient extends EventTarget {
 
   /** Try again later. @param {number | null} seconds that the server has asked for */
   #wait(seconds) {
-    const { random } = this.#clock;
-    const until = this.#clock.now() + 1000 * (seconds === null ? backoff(this.#attempt, random) : obey(seconds, random));
-    this.#attempt += 1;
-    this.#notBefore = seconds === null ? 0 : until;
+    const until = this.#tries.fail(seconds);
     this.#drop();
-    this.#rest(until);
-  }
-
-  /** Wait until then, or, where there is no network, until there is one. @param {number} until */
-  #rest(until) {
-    this.#timer.clear();
-    if (this.#online.onLine === false) return this.#change({ name: "offline" });
-    this.#timer.set(until);
-    this.#change({ name: "waiting", until, isOrdered: this.#notBefore >= until });
+    this.#change(this.#tries.rest(until));
   }
 
   /** @param {string} code @param {string} text @param {unknown} [cause] */
@@ -262,7 +244,7 @@ export class ChatClient extends EventTarget {
   #drop() {
     const [link, away] = [this.#link, [...this.#joining, ...this.#joined]];
     this.#link = null;
-    this.#timer.clear();
+    this.#tries.clear();
     this.#joining.clear();
     this.#joined.clear();
     link?.close();
@@ -448,7 +430,7 @@ export class ChatClient extends EventTarget {
     }
     this.#link?.welcome(frame);
     this.#limits = frame.limits;
-    this.#notBefore = 0;
+    this.#tries.welcome();
     this.#change({ name: "online" });
     return true;
   }
@@ -489,12 +471,14 @@ export class ChatClient extends EventTarget {
 
   // The page around it
 
+  get #isResting() {
+    return this.#state.name === "waiting" || this.#state.name === "offline";
+  }
+
   /** @param {Event} event */
   #note = ({ type }) => {
-    const isResting = this.#state.name === "waiting" || this.#state.name === "offline";
-    const soon = this.#clock.now() + JITTER * this.#clock.random();
     if (type === "pagehide") this.#keeper.flush();
-    else if (isResting) this.#rest(Math.max(this.#notBefore, soon));
+    else if (this.#isResting) this.#change(this.#tries.restShortly());
     else if (type === "online") this.#link?.probe(); // the network may be another one now
   };
 

@@ -17,7 +17,12 @@ INSERT: Final = """
     INSERT INTO chat_log (log, "offset", kind, sender, text, date, id, target, rendered) {} ON CONFLICT DO NOTHING
 """
 INSERTED: Final = (TEXT, WHOLE, TEXT, TEXT, TEXT, WHOLE, TEXT, WHOLE, FLAG)
-MENTION: Final = 'INSERT INTO chat_mentions (log, "offset", source, username) {} ON CONFLICT DO NOTHING'
+MENTION: Final = """
+    INSERT INTO chat_mentions (log, "offset", source, username) SELECT * FROM ({}) AS mention WHERE NOT EXISTS (
+        SELECT 1 FROM chat_log AS gone
+        WHERE gone.log = mention.column1 AND gone."offset" = mention.column2 AND gone.deleted IS NOT NULL
+    ) ON CONFLICT DO NOTHING
+"""
 MENTIONED: Final = (TEXT, WHOLE, WHOLE, TEXT)
 
 # `{}` is the driver's placeholder.

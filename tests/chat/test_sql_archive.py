@@ -248,6 +248,27 @@ def test_close_writes_marks_down(archive, other):
     assert other.unread("bob", ["lobby"]) == {"lobby": Unread(1, 0)}
 
 
+# What was deleted
+
+
+def mentioned(database: Database) -> list[str]:
+    """All that the table of mentions has."""
+    return database.look(lambda session: list(session.scalars(text("SELECT username FROM chat_mentions"))))
+
+
+def test_of_whom_a_message_mentioned_nothing_is_left_once_it_was_deleted(archive, database):
+    for events in (
+        [say("@bob", 1), say("@cy", 2)],
+        [Edited(1, "ada", "@dee", DATE, "", 3), Deleted(1, "ada", DATE, "", 4)],
+        [say("@eve", 5), Deleted(5, "ada", DATE, "", 6)],
+        [Edited(5, "ada", "@fay", DATE, "", 7)],
+        [say("@bob", 1)],  # said again
+    ):
+        archive.append("lobby", events)
+
+    assert mentioned(database) == ["cy"]
+
+
 # Retention
 
 
@@ -257,6 +278,26 @@ def test_old_events_go_in_bites(archive, watched):
     archive.trim(0, 50)
 
     assert watched.counts == [2 * BITE + 100, BITE + 100, 100, 50]
+
+
+def test_of_an_emptied_log_nothing_is_left_but_the_last_offset_and_no_transaction_looks_for_more(archive, watched, clock):
+    date = clock.now()
+    archive.append("lobby", [Message("ada", "secret", date, "id", 1), Edited(1, "ada", "secret", date, "id", 2)])
+    clock.advance(5)
+    archive.trim(4, 0)
+
+    left = text('SELECT "offset", sender, text, id, target FROM chat_log')
+    assert watched.look(lambda session: [*map(tuple, session.execute(left))]) == [(2, "", "", "", None)]
+    watched.counts.clear()
+    archive.trim(4, 0)
+    assert watched.counts == []
+
+
+def test_mentions_go_with_the_messages_that_make_them(archive, database):
+    archive.append("lobby", [say("@bob", 1), say("@cy", 2), say("@dee", 3)])
+    archive.trim(0, 1)
+
+    assert mentioned(database) == ["dee"]
 
 
 def test_a_log_that_is_short_enough_costs_no_transaction(archive, watched):

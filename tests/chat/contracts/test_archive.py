@@ -273,6 +273,14 @@ def test_an_edit_or_delete_of_what_is_no_message_changes_nothing(archive, target
     assert [event.offset for event in everything(archive)] == [1, 2, 3, 4]
 
 
+def test_an_edit_or_delete_of_what_comes_only_later_changes_nothing(archive):
+    events = [edit(3, "x", 1), delete(3, 2), *said(3), edit(5, "y", 4), delete(5, 5)]
+    archive.append("lobby", events)
+
+    assert archive.find("lobby", 3) == past(3, "hello 3")
+    assert everything(archive) == events
+
+
 def test_history_is_told_from_its_end_the_oldest_first(archive):
     archive.append("lobby", said(1, 2, 3, 4))
 

@@ -55,7 +55,7 @@ class Database:
         Raises: DatabaseUnavailable, and whatever `work` raises; either rolls back.  `work` must not touch greenlets, and
         what it returns must be plain data: its session is closed by then.
         """
-        return self._told(self._executor.do, partial(_transact, work=_in_session(work)))
+        return self.write(_in_session(work))
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """The same without a session, which takes as long as a row that is written: for statements alone.  Blocks."""

@@ -125,6 +125,31 @@ def test_what_is_given_up_is_returned_and_nobody_waits_for_it(lane, work):
     assert work.done == [[1]]  # it was under way
 
 
+def test_who_waits_until_it_is_idle_waits_for_what_is_put_meanwhile_too(lane, work):
+    put(lane, 1)
+    waiting = gevent.spawn(lane.wait_idle, 5.0)
+    gevent.idle()
+    put(lane, 2)
+    work.gate.set()
+
+    waiting.get(timeout=2)
+    assert work.done == [[1], [2]]
+
+
+def test_and_no_longer_than_its_patience(lane, work):
+    put(lane, 1)
+    lane.wait_idle(0.001)
+
+    assert lane
+    work.gate.set()
+    lane.wait()
+
+
+def test_where_it_is_idle_nobody_waits(lane):
+    with never_yields():
+        lane.wait_idle(5.0)
+
+
 def test_a_batch_that_fails_after_all_holds_up_nothing():
     done: list[list[int]] = []
 

@@ -264,9 +264,9 @@ class Counted(Database):
 
     transactions = 0
 
-    def run(self, work):
+    def write(self, work):
         self.transactions += 1
-        return super().run(work)
+        return super().write(work)
 
 
 class Taken(SqlRegistry):

@@ -15,7 +15,7 @@ from chat.floor import SHARE
 from chat.member import Resume
 from chat.requests import Edit, Typing
 from chat.tokens import Grant
-from tests.chat.fakes import DirectFake, GatedArchive
+from tests.chat.fakes import DirectFake, EventFormat, GatedArchive
 from tests.chat.steps import enter, enter_directly, hear_until, never_yields, wait_until
 
 
@@ -386,3 +386,70 @@ def test_a_broker_that_forgets_a_channel_wedges_nobody(make_server, archive):
     assert [refusal.id for refusal in refused] == ["e-1", "e-2"]
     with gevent.Timeout(2):
         lobby.flush()
+
+
+class Dear(DirectFake):
+    """One to whom it takes some 5 ms to write, as to a large room."""
+
+    def write(self, data: bytes) -> None:
+        sum(range(400_000))
+        super().write(data)
+
+
+class OneTurn(GatedArchive):
+    """Takes one turn of the hub for an append."""
+
+    def append(self, log, events):
+        gevent.sleep(0)
+        super().append(log, events)
+
+
+class OneOnly(GatedArchive):
+    """Hangs after each append."""
+
+    def append(self, log, events):
+        super().append(log, events)
+        self.gate.clear()
+
+
+class TestLargeRooms:
+    """What they write costs the same however much it is: see the comparison `archive` of the benchmark."""
+
+    def fill(self, make_server, archive: GatedArchive) -> tuple[ChatChannel, DirectFake]:
+        lobby = make_server(backends={"archive": archive}).create_channel("lobby")
+        dear = Dear(EventFormat())
+        lobby.connect_user("dear", dear)
+        lobby.new_system_broadcast("first")
+        lobby.flush()
+        archive.gate.set()
+        dear.writes.clear()
+        return lobby, dear
+
+    def say_two(self, lobby: ChatChannel, archive: GatedArchive) -> None:
+        """The second is said while the first one is on its way to the log."""
+        archive.gate.clear()
+        lobby.new_system_broadcast("one")
+        wait_until(archive.is_waiting.is_set)
+        lobby.new_system_broadcast("two")
+        gevent.idle()
+
+    def test_what_is_on_its_way_to_the_log_is_written_with_what_is_in_it(self, make_server):
+        archive = OneTurn()
+        lobby, dear = self.fill(make_server, archive)
+        self.say_two(lobby, archive)
+        archive.gate.set()
+        lobby.flush()
+
+        assert archive.batches[-2:] == [1, 1]
+        assert len(dear.writes) == 1
+        assert [event.text for event in dear.wait_for(Message, 2)] == ["one", "two"]
+
+    def test_and_waited_for_no_longer_than_that_is_worth(self, make_server):
+        archive = OneOnly()
+        lobby, dear = self.fill(make_server, archive)
+        self.say_two(lobby, archive)
+        archive.gate.set()
+
+        assert [event.text for event in dear.wait_for(Message)] == ["one"]
+        archive.gate.set()
+        assert [event.text for event in dear.wait_for(Message, 2)] == ["one", "two"]

@@ -45,19 +45,13 @@ class Watched(Database):
         super().__init__(url, CHAT)
         self.counts: list[int] = []
 
-    def run(self, work):
-        return super().run(self._counted(work))
-
     def write(self, work):
-        return super().write(self._counted(work))
-
-    def _counted(self, work):
         def counted(connection):
             result = work(connection)
             self.counts.append(connection.scalar(text("SELECT count(*) FROM chat_log")))
             return result
 
-        return counted
+        return super().write(counted)
 
 
 @pytest.fixture

@@ -423,8 +423,8 @@ class TestPostgres:
             wait_until(lambda: other.execute(WAITING).fetchone() == (1,))
             postgres.server.stop(how)
             postgres.server.start()
-        assert publishing.get(timeout=10)
-        assert heard.texts == ["one"]
+        was_refused = publishing.get(timeout=10)  # not when the lock's owner was ended long enough before it
+        assert heard.texts == (["one"] if was_refused else ["one", "two"])
 
         found = list(broker.publish(LOBBY.key, [message("two", "k2"), message("three", "k3")]))
 

@@ -111,7 +111,8 @@ class MemoryBroker(Broker):
     def find(self, key: str, offset: int) -> Past | None:
         log = self._log(key)
         self._adopt(log)  # a delete of unknown outcome may have been kept
-        if self._archive is None or log.recent.begins(self._clock.monotonic()) <= offset:
+        begins = log.recent.begins(self._clock.monotonic())
+        if self._archive is None or begins <= offset:
             return log.recent.find(offset)
         return self._archive.find(log.name, offset)
 

@@ -435,6 +435,17 @@ def test_what_is_too_old_is_not_at_hand_any_more(broker, heard, clock):
     assert broker.history(LOBBY.key, limit=10)[0] == [broker.find(LOBBY.key, 2)]
 
 
+@FORGETFUL
+@pytest.mark.parametrize("what", ["find", "history"])
+def test_nor_is_it_when_nothing_else_was_asked_before(broker, heard, clock, what):
+    broker.publish(LOBBY.key, say("one"))
+    clock.advance(AGE)
+
+    found = broker.find(LOBBY.key, 1) if what == "find" else broker.history(LOBBY.key, limit=10)
+
+    assert found == (None if what == "find" else ([], False))
+
+
 @LASTING
 def test_what_is_no_longer_at_hand_is_read_all_the_same(broker, heard, clock):
     broker.publish(LOBBY.key, [*say("one"), edit(1, "ONE"), *say("three")])

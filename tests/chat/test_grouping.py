@@ -1,6 +1,7 @@
 """What shares a transaction, and what becomes of it when somebody leaves, or when it fails."""
 
 from collections.abc import Sequence
+from traceback import extract_tb
 
 import gevent
 import pytest
@@ -132,6 +133,22 @@ def test_when_it_fails_all_who_share_it_are_told_and_the_next_one_is_tried(ledge
 
     assert finish(putting) == [False] * 4
     assert ledger.begun == ["d", "cba"]
+
+
+def test_what_all_are_told_does_not_grow_with_each_of_them(ledger, grouping):
+    ledger.lost = "a"
+    ledger.go.set()
+    depths: list[int] = []
+
+    def put(letter: str) -> None:
+        try:
+            grouping.put(letter)
+        except DatabaseUnavailable as exc:
+            depths.append(len(extract_tb(exc.__traceback__)))
+
+    gevent.joinall([gevent.spawn(put, letter) for letter in "abcd"], timeout=5, raise_error=True)
+
+    assert depths == [2] * 4  # `put`, and the grouping's own
 
 
 def test_what_is_refused_is_tried_in_halves_until_only_the_culprits_are_told(ledger, grouping, putting):

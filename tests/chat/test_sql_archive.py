@@ -289,7 +289,9 @@ def test_of_an_emptied_log_nothing_is_left_but_the_last_offset_and_no_transactio
 
 def test_mentions_go_with_the_messages_that_make_them(archive, database):
     archive.append("lobby", [say("@bob", 1), say("@cy", 2), say("@dee", 3)])
+    archive.append("attic", [Edited(9, "ada", "@eve", DATE, "", 1)])
     archive.trim(0, 1)
+    archive.forget(["attic"])
 
     assert mentioned(database) == ["dee"]
 

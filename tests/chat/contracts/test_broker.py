@@ -148,7 +148,7 @@ def test_what_is_said_again_by_the_same_id_is_not_said_twice(broker, heard):
 
 
 def test_not_in_one_batch_either(broker, heard):
-    events = [Message("ada", "one", DATE, id="k1"), Message("ada", "one", DATE, id="k1"), *say("two")]
+    events = [Message("ada", "one", DATE, id="k1"), Message("ada", "other", DATE, id="k1"), *say("two")]
 
     assert list(broker.publish(LOBBY.key, events)) == [1, 1, 2]
     assert heard.texts == ["one", "two"]
@@ -421,6 +421,13 @@ def test_history_comes_in_pages_to_both_sides(broker, heard):
         assert offsets(broker.history(LOBBY.key, before=before, after=after, limit=limit)) == page
 
 
+@LASTING
+def test_history_has_the_first_message_too_when_that_alone_is_not_at_hand(broker, heard):
+    broker.publish(LOBBY.key, say(*map(str, range(1, KEPT + 2))))
+
+    assert offsets(broker.history(LOBBY.key, limit=10)) == ([1, 2, 3, 4, 5, 6], False)
+
+
 @FORGETFUL
 def test_what_is_too_old_is_not_at_hand_any_more(broker, heard, clock):
     broker.publish(LOBBY.key, say("one"))
@@ -453,7 +460,8 @@ def test_what_is_no_longer_at_hand_is_read_all_the_same(broker, heard, clock):
 
     assert broker.recent(LOBBY.key, 0, 10) is None
     assert broker.recent(LOBBY.key, 3, 10) == []
-    assert broker.read(LOBBY.key, 0, 10) == heard.events
+    assert broker.read(LOBBY.key, 0, 3) == heard.events
+    assert broker.read(LOBBY.key, 0, 2) is None
     assert broker.find(LOBBY.key, 1) == past(1, "ONE", edited=True)
     assert offsets(broker.history(LOBBY.key, limit=10)) == ([1, 3], False)
 

@@ -144,17 +144,19 @@ def test_what_was_kept_only_after_we_had_looked_takes_nobodys_offset(broker, arc
 
 @pytest.mark.parametrize("age", [0.0, 4.0])
 def test_what_retention_took_before_we_had_looked_keeps_its_offset_all_the_same(broker, archive, heard, clock, age):
+    broker.publish(LOBBY.key, [Message("ada", "zero", clock.now(), "zero")])
     archive.faults = ["kept"]
     with pytest.raises(BrokerUnavailable):
         broker.publish(LOBBY.key, [Message("ada", text, clock.now(), text) for text in ("one", "two")])
     clock.advance(5)
     archive.trim(age, 0 if age else 1)
 
-    assert list(broker.publish(LOBBY.key, [Message("ada", "three", clock.now(), "three")])) == [3]
-    assert [past.text for past in broker.history(LOBBY.key, limit=9)[0]] == heard.texts
-    assert broker.recent(LOBBY.key, 3, 10) == []
-    assert broker.read(LOBBY.key, 0, 10) is None
-    assert heard.texts == (["three"] if age else ["two", "three"])
+    assert list(broker.publish(LOBBY.key, [Message("ada", "three", clock.now(), "three")])) == [4]
+    assert heard.texts == (["zero", "three"] if age else ["zero", "two", "three"])
+    assert [past.text for past in broker.history(LOBBY.key, limit=9)[0]] == heard.texts[1:]
+    begin = 3 if age else 2
+    assert broker.recent(LOBBY.key, begin, 10) == heard.events[1:]
+    assert [broker.read(LOBBY.key, after, 10) for after in range(begin)] == [None] * begin
 
 
 def test_who_is_killed_while_it_is_written_leaves_no_hole_and_no_offset_to_two(broker, archive, heard):
@@ -250,6 +252,7 @@ def test_what_is_at_hand_is_not_asked_of_the_archive(broker, archive, heard):
     broker.find(LOBBY.key, 4)
     broker.history(LOBBY.key, limit=4)
     broker.history(LOBBY.key, after=3, limit=2)
+    broker.read(LOBBY.key, 9, 10)  # beyond the end
     assert archive.reads == 0
 
     broker.read(LOBBY.key, 2, 10)
@@ -302,6 +305,11 @@ def test_what_retention_has_taken_cannot_be_read(broker, archive, heard):
 
     assert broker.read(LOBBY.key, 0, 10) is None
     assert [event.offset for event in broker.read(LOBBY.key, 1, 10)] == [2, 3, 4, 5, 6, 7, 8]
+
+    archive.faults = ["kept"]
+    with pytest.raises(BrokerUnavailable):
+        broker.publish(LOBBY.key, say("unheard"))
+    assert broker.read(LOBBY.key, 0, 10) is None  # though there are as many
 
 
 class TestOpening:

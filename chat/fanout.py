@@ -157,7 +157,10 @@ class Fanout:
             self._work.wait()
 
     def _await_more(self) -> None:
-        if self._coming is not None and self._took > DEAR:
+        """Who comes and goes, or types, waits for no log."""
+        if self._coming is None or self._took < DEAR:
+            return
+        if any(isinstance(item, LOGGED) for item in self._items):
             gevent.sleep(0)  # whatever the sockets have just brought shall be on its way
             self._coming.wait_idle(PATIENCE * self._took)
 

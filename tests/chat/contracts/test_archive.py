@@ -267,7 +267,9 @@ def test_an_edit_of_what_was_deleted_changes_nothing_and_its_text_is_not_kept(ar
 @pytest.mark.parametrize("target", [0, 2, 3, 99])
 def test_an_edit_or_delete_of_what_is_no_message_changes_nothing(archive, target):
     archive.append("lobby", [*said(1), edit(1, "new", 2)])
-    archive.append("lobby", [edit(target, "x", 3), delete(target, 4)])
+    archive.append("lobby", [edit(target, "for @bob", 3)])
+    assert archive.unread("bob", ["lobby"]) == {"lobby": Unread(0, 0)}
+    archive.append("lobby", [delete(target, 4)])
 
     assert archive.find("lobby", 1) == past(1, "new", edited=at(2))
     assert [event.offset for event in everything(archive)] == [1, 2, 3, 4]
@@ -358,7 +360,7 @@ def test_a_mark_counts_at_once_and_for_its_user_and_log_alone(archive):
 def test_who_is_mentioned_is_told_even_without_a_mark(archive):
     archive.append("lobby", [say("hello @Bob, and @cy", 1), say("@bob?", 2), say("@bob @bob!", 3)])
 
-    assert archive.unread("bob", ["lobby"]) == {"lobby": Unread(0, 3)}
+    assert archive.unread("bob", ["lobby"]) == archive.unread("BOB", ["lobby"]) == {"lobby": Unread(0, 3)}
     archive.mark("lobby", "bob", 2)
     assert archive.unread("bob", ["lobby"]) == {"lobby": Unread(1, 1)}
 

@@ -85,6 +85,21 @@ def test_while_a_second_s_marks_are_under_way_they_count_and_the_next_ones_wait(
     assert paper.written == [{BOB: 2}, {BOB: 3, CY: 1}]
 
 
+def test_whoever_flushes_while_others_are_under_way_waits_for_them(marks, paper, clock):
+    paper.go.clear()
+    marks.put(BOB, 2)
+    tick(clock)
+    marks.put(CY, 1)
+    flushing = gevent.spawn(marks.flush)
+    gevent.idle()
+    assert paper.written == [{BOB: 2}]
+
+    paper.go.set()
+    flushing.get(timeout=5)
+
+    assert paper.written == [{BOB: 2}, {CY: 1}]
+
+
 def test_flush_tells_that_it_could_not(marks, paper):
     paper.fault = BrokerUnavailable()
     marks.put(BOB, 2)
@@ -124,3 +139,11 @@ def test_close_writes_what_waits_and_then_nothing_comes_any_more(marks, paper, c
     tick(clock)
 
     assert paper.written == [{BOB: 2}]
+
+
+def test_nor_when_nothing_had_waited(marks, paper, clock):
+    marks.close()
+    marks.put(BOB, 3)
+    tick(clock)
+
+    assert paper.written == []

@@ -110,6 +110,15 @@ def test_what_the_database_refuses_costs_its_own_caller_only(poisonable, caplog)
     assert told == ["the database does not take what was said: no poison here"] * 3
 
 
+def test_an_offset_that_is_taken_costs_its_own_caller_only(archive):
+    archive.append("log 3", [say("before", 1, sender="bob")])
+
+    outcomes = append_all(archive, ["hello"] * 10)
+
+    assert outcomes == ["kept" if number != 3 else BrokerUnavailable.code for number in range(10)]
+    assert [event.sender for event in everything(archive, "log 3")] == ["bob"]
+
+
 @pytest.mark.parametrize(
     "event",
     [

@@ -89,6 +89,7 @@ def test_whoever_flushes_while_others_are_under_way_waits_for_them(marks, paper,
     paper.go.clear()
     marks.put(BOB, 2)
     tick(clock)
+    assert marks.get(BOB) == 2
     marks.put(CY, 1)
     flushing = gevent.spawn(marks.flush)
     gevent.idle()

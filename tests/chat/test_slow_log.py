@@ -342,6 +342,17 @@ class TestGivingUp:
         assert not any(isinstance(event, Ack) for event in ada.events)
         assert len(ada.wait_for(Refusal)) == 1
 
+    def test_of_a_batch_under_way_nothing_more_goes_into_the_log(self, slow, lobby, archive, ada):
+        archive.gate.clear()
+        ada.say("one", id="a-1")
+        ada.ask(Edit(1, "new", id="e-1"))  # which cannot be judged before the message is there
+        gevent.idle()
+        slow.give_up()
+        archive.gate.set()
+        wait_until(lambda: not lobby.may_grow)
+
+        assert archive.batches == [1]
+
     def test_nobody_waits_for_it_any_longer(self, slow, lobby, archive, ada):
         hold(archive, lobby)
         flushing = gevent.spawn(lobby.flush)

@@ -150,9 +150,11 @@ class Cooperative(Executor):
             self._running -= 1
             if not self._running:
                 self._idle.set()
+            if self._is_closed:  # what outlasts it leaves its connection in the pool, for nobody
+                self._engine.pool.dispose()
 
     def close(self) -> None:
         if not self._is_closed:
             self._is_closed = True
             self._idle.wait(CLOSE_WAIT)
-            self._engine.dispose()
+            self._engine.pool.dispose()

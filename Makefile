@@ -19,9 +19,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/run
 	$(BIN)/gunicorn wsgi:app
 
-# Three processes for two cores, because much is waiting; files in the order of tests/conftest.py.
+# Four processes for two cores, because much is waiting; files in the order of tests/conftest.py.
 test: $(VENV)/dev programs node_modules/.package-lock.json
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(VENV)/dev
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-fuzz.txt

@@ -202,6 +202,21 @@ def test_close_waits_for_ever_neither_for_a_writer_nor_for_a_reader(database):
     assert [greenlet.get(timeout=5) for greenlet in hanging] == [True, True]
 
 
+def test_a_hub_that_never_rests_keeps_no_thread_waiting(notes):
+    def spin() -> None:
+        while True:
+            gevent.sleep(0)
+
+    spinning = gevent.spawn(spin)
+    try:
+        with gevent.Timeout(2):
+            for number in range(20):
+                add(notes, f"note {number}")
+                assert looked_up(notes)[-1] == f"note {number}"
+    finally:
+        spinning.kill()
+
+
 def test_in_memory_there_is_one_database_for_all():
     database = Database("sqlite://")
     try:

@@ -207,11 +207,11 @@ def test_a_worker_that_hangs_for_longer_than_gunicorns_timeout_is_replaced(hung:
 def test_twenty_thousand_that_come_and_go_leave_nothing_behind(hung: tuple[Server, Faulty, int]) -> None:
     server, faulty, _ = hung  # another worker by now, and nobody else is there
     worker, descriptors = worker_of(server), faulty.state()["descriptors"]
-    _come_and_go(faulty, COMINGS // 4)
+    _come_and_go(faulty, COMINGS // 2)  # by then what the database keeps in memory has all but come to its bound
     before = until(lambda: (found := faulty.state())["descriptors"] <= descriptors and found, "all to be closed")
     resident = _resident(worker)
 
-    _come_and_go(faulty, COMINGS - COMINGS // 4)
+    _come_and_go(faulty, COMINGS // 2)
 
     until(lambda: _grown(before, faulty.state()) == {}, "no growth", detail=lambda: str(_grown(before, faulty.state())))
     assert _resident(worker) - resident < 2 * MIB

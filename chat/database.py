@@ -6,16 +6,18 @@ in WAL mode waits for no writer.  PostgreSQL is waited for as gevent waits for a
 where gevent has not replaced the sockets, through such threads too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from logging import getLogger
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from chat import migrations
+from chat.bulk import Statements, begin
 from chat.errors import DatabaseUnavailable
 from chat.executor import make_executor
 from chat.migrations import Schema, Standing
@@ -55,18 +57,18 @@ class Database:
         Raises: DatabaseUnavailable, and whatever `work` raises; either rolls back.  `work` must not touch greenlets, and
         what it returns must be plain data: its session is closed by then.
         """
-        return self.write(_in_session(work))
+        return self._told(self._executor.do, partial(_in_session, work=work))
 
-    def write(self, work: Callable[[Connection], T]) -> T:
-        """The same without a session, which takes as long as a row that is written: for statements alone.  Blocks."""
-        return self._told(self._executor.do, partial(_transact, work=work))
+    def write(self, work: Callable[[Statements], T]) -> T:
+        """The same for what is said a thousand times a second, in the words of the driver.  Blocks."""
+        return self._told(self._executor.do, partial(_in_words, work=work))
 
     def look(self, work: Callable[[Session], T]) -> T:
         """The same for what only reads: a lock or a slow disk that writers wait for does not hold it up.  Blocks.
 
         It sees what was committed before.  Raises: as `run` does; some error of the database when `work` writes.
         """
-        return self._told(self._executor.look, partial(_transact, work=_in_session(work)))
+        return self._told(self._executor.look, partial(_in_session, work=work))
 
     def _told(self, do: Callable[[Callable[[Engine], T]], T], job: Callable[[Engine], T]) -> T:
         try:
@@ -126,18 +128,20 @@ def _upgrade(engine: Engine, schemas: tuple[Schema, ...]) -> list[Standing]:
         return migrations.upgrade(connection, schemas)
 
 
-def _in_session(work: Callable[[Session], T]) -> Callable[[Connection], T]:
-    def work_on(connection: Connection) -> T:
-        with Session(connection, expire_on_commit=False) as session, session.begin():
-            return work(session)
-
-    return work_on
+def _in_session(engine: Engine, work: Callable[[Session], T]) -> T:
+    with _translated(), Session(engine, expire_on_commit=False) as session, session.begin():
+        return work(session)
 
 
-def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
+def _in_words(engine: Engine, work: Callable[[Statements], T]) -> T:
+    with _translated(), begin(engine) as statements:
+        return work(statements)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
     try:
-        with engine.begin() as connection:
-            return work(connection)
+        yield
     except (OperationalError, InterfaceError) as exc:
         raise DatabaseUnavailable from exc
     except DBAPIError as exc:

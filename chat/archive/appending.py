@@ -1,12 +1,10 @@
 """Events into the archive's tables: what one transaction does with all that waits in all logs."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
-
-from sqlalchemy import Connection, CursorResult
+from typing import Final, NamedTuple, TypeAlias
 
 from chat.archive.rows import DELETE, EDIT, GONE, MESSAGE, Values, values_of
-from chat.bulk import FLAG, TEXT, WHOLE, execute_rows
+from chat.bulk import FLAG, TEXT, WHOLE, Result, Statements
 from chat.errors import BrokerUnavailable
 from chat.event import Deleted, Edited, Logged
 from chat.mentions import mentioned
@@ -76,25 +74,24 @@ def _mentions(log: str, events: Iterable[Logged]) -> Iterator[Mention]:
 class Appending:
     """One transaction."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
 
     def append(self, additions: Sequence[Addition]) -> None:
         """Add all of them.  Blocks.  Raises: OffsetTaken, and SQLAlchemy's errors."""
         rows = [row for addition in additions for row in addition.rows]
-        if execute_rows(self._connection, INSERT, INSERTED, rows) != len(rows):
+        if self._statements.execute_rows(INSERT, INSERTED, rows) != len(rows):
             self._check(rows)
         for addition in additions:
             for kind, log, offset, target in addition.changes:
                 (self._edit if kind == EDIT else self._delete)(log, offset, target)
         if mentions := [mention for addition in additions for mention in addition.mentions]:
-            execute_rows(self._connection, MENTION, MENTIONED, mentions)
+            self._statements.execute_rows(MENTION, MENTIONED, mentions)
 
     def _check(self, rows: Iterable[Values]) -> None:
         """Some were there before: see that they are the same."""
         for log, offset, kind, sender, _, date, id, *_ in rows:
-            if self._do(SAME, log, offset, date, kind, sender, id, date).first() is None:
+            if self._do(SAME, log, offset, date, kind, sender, id, date).fetchone() is None:
                 raise OffsetTaken
 
     def _edit(self, log: str, offset: int, target: int) -> None:
@@ -106,5 +103,5 @@ class Appending:
         self._do(ERASE_EDITS, log, target, offset)  # they may have outlasted their message
         self._do(ERASE_MENTIONS, log, target)
 
-    def _do(self, statement: str, *values: object) -> CursorResult[Any]:
-        return self._connection.exec_driver_sql(statement.replace("{}", self._mark), values)
+    def _do(self, statement: str, *values: object) -> Result:
+        return self._statements.execute(statement.replace("{}", self._statements.mark), values)

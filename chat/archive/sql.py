@@ -8,7 +8,7 @@ from itertools import dropwhile
 from logging import getLogger
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, select, text
+from sqlalchemy import ColumnElement, Select, and_, select, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session, aliased
 
@@ -17,7 +17,7 @@ from chat.archive.base import MOST_UNREAD, Archive, Id, Unread
 from chat.archive.marks import Marks, Reader
 from chat.archive.retention import Retention
 from chat.archive.rows import GONE, MESSAGE, LogRow, date_of, event_of, micros, past_of
-from chat.bulk import TEXT, WHOLE, execute_rows
+from chat.bulk import TEXT, WHOLE, Statements
 from chat.clock import Clock, SystemClock
 from chat.database import Database
 from chat.engine import parse
@@ -95,7 +95,7 @@ class SqlArchive(Archive):
 
     def _add(self, additions: Sequence[Addition]) -> None:
         try:
-            self._write(lambda connection: Appending(connection).append(additions))
+            self._write(lambda statements: Appending(statements).append(additions))
         except (StatementError, ValueError, OverflowError) as exc:
             is_refusal = _is_refusal(exc)
             if not is_refusal or len(additions) == 1:
@@ -143,7 +143,7 @@ class SqlArchive(Archive):
 
     def _write_marks(self, marks: Mapping[Reader, int]) -> None:
         rows = [(*reader, offset) for reader, offset in sorted(marks.items())]
-        self._write(lambda connection: execute_rows(connection, MARK, (TEXT, TEXT, WHOLE), rows))
+        self._write(lambda statements: statements.execute_rows(MARK, (TEXT, TEXT, WHOLE), rows))
 
     def unread(self, username: str, logs: Sequence[str]) -> dict[str, Unread]:
         marks = {log: self._marks.get((log, username)) for log in logs}
@@ -177,7 +177,7 @@ class SqlArchive(Archive):
     def close(self) -> None:
         self._marks.close()
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
+    def _write(self, work: Callable[[Statements], T]) -> T:
         with _translated():
             return self._database.write(work)
 

@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, DateTime, Index, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from chat.bulk import TEXT, WHOLE, execute_rows
+from chat.bulk import TEXT, WHOLE
 from chat.database import Base, Database
 from chat.errors import DuplicatedChannel, InvalidChannel
 from chat.grouping import Grouping
@@ -103,7 +103,7 @@ class SqlRegistry(Registry):
 
     def _write(self, offsets: Sequence[tuple[str, int]]) -> None:
         in_order = sorted(offsets)  # so that no two servers can lock each other out
-        self._database.write(lambda connection: execute_rows(connection, PUT_BACK, (TEXT, WHOLE), in_order))
+        self._database.write(lambda statements: statements.execute_rows(PUT_BACK, (TEXT, WHOLE), in_order))
 
     def close(self, name: str, *, idle: bool = False) -> None:
         del idle  # a lasting channel never ends because it is idle

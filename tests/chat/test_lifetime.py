@@ -264,6 +264,10 @@ class Counted(Database):
 
     transactions = 0
 
+    def run(self, work):
+        self.transactions += 1
+        return super().run(work)
+
     def write(self, work):
         self.transactions += 1
         return super().write(work)

@@ -38,6 +38,9 @@ REFUSE = {
 }
 
 
+COUNT = "SELECT count(*) FROM chat_log"
+
+
 class Watched(Database):
     """Notes how many events there are after each transaction that writes."""
 
@@ -45,10 +48,18 @@ class Watched(Database):
         super().__init__(url, CHAT)
         self.counts: list[int] = []
 
+    def run(self, work):
+        def counted(session):
+            result = work(session)
+            self.counts.append(session.scalar(text(COUNT)))
+            return result
+
+        return super().run(counted)
+
     def write(self, work):
-        def counted(connection):
-            result = work(connection)
-            self.counts.append(connection.scalar(text("SELECT count(*) FROM chat_log")))
+        def counted(statements):
+            result = work(statements)
+            self.counts += statements.execute(COUNT, ()).fetchone()
             return result
 
         return super().write(counted)

@@ -57,7 +57,7 @@ class _LoopTimer(Timer):
         self._call = call
         # Not ref: a sweep that is due in half an hour does not keep a process alive.
         self._watcher = get_hub().loop.timer(seconds, ref=False)
-        self._watcher.start(self._fire)
+        self._watcher.start(self._fire, update=True)  # from now on, not from when the hub last looked at its clock
 
     def _fire(self) -> None:
         self.cancel()

@@ -74,7 +74,7 @@ class Session:
         self._rider = rider
         self._answer: Receipt[str] | None = None  # the name of the channel that is welcomed
         self._wake = Flag()
-        self._not_before: dict[str, float] = {}  # channels that could not be joined
+        self._resting: set[str] = set()  # channels that could not be joined, until they are tried again
         self._watchdog = Watchdog(house.clock, lambda: socket.abort(SILENCE))
         socket.on_drained = house.outbox.pump
 
@@ -226,7 +226,7 @@ class Session:
 
     def _is_due(self, channel: ClientChannel) -> bool:
         is_wanted = self._house.channels.get(channel.name) is channel and channel.name not in self.joined
-        return is_wanted and self._not_before.get(channel.name, 0.0) <= self._house.clock.monotonic()
+        return is_wanted and channel.name not in self._resting
 
     def _join(self, channel: ClientChannel) -> None:
         try:
@@ -248,8 +248,12 @@ class Session:
 
     def _try_again(self, channel: ClientChannel, delay: float) -> None:
         channel.tries += 1
-        self._not_before[channel.name] = self._house.clock.monotonic() + delay
-        self._house.clock.later(delay, self._wake.set)
+        self._resting.add(channel.name)
+        self._house.clock.later(delay, lambda: self._rested(channel.name))
+
+    def _rested(self, name: str) -> None:
+        self._resting.discard(name)
+        self._wake.set()
 
 
 def _other_channel(name: str) -> Refused:

@@ -73,6 +73,23 @@ def test_a_timer_can_be_set_anew_from_its_own_call(clock):
     assert turn(clock, flag)
 
 
+def test_a_timer_is_not_early_where_the_hub_was_kept_busy_before_it_was_set():
+    clock, over = SystemClock(), Flag()
+    fired: list[float] = []
+
+    def work() -> None:  # in a turn that a timer began: there the hub does not look at its clock again
+        began = clock.monotonic()
+        while clock.monotonic() - began < 0.02:
+            pass
+        set_at = clock.monotonic()
+        clock.later(0.01, lambda: (fired.append(clock.monotonic() - set_at), over.set()))
+
+    clock.later(0.001, work)
+    assert over.wait(2)
+
+    assert fired[0] > 0.009
+
+
 def test_a_timer_that_is_due_much_later_keeps_nobody_waiting():
     timer = SystemClock().later(3600.0, lambda: None)
     ended = gevent.wait(timeout=2)

@@ -91,11 +91,10 @@ def begin(engine: Engine) -> Iterator[Statements]:
         driver.execute("BEGIN IMMEDIATE")
         yield _Sqlite(driver)
         driver.commit()
-    except sqlite3.Error as exc:
+    except BaseException as exc:
         driver.rollback()
-        raise DBAPIError.instance(None, None, exc, sqlite3.Error, hide_parameters=True) from exc
-    except BaseException:
-        driver.rollback()
+        if isinstance(exc, sqlite3.Error):
+            raise DBAPIError.instance(None, None, exc, sqlite3.Error, hide_parameters=True) from exc
         raise
     finally:
         pooled.close()

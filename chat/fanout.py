@@ -5,10 +5,10 @@ messages they hold.  There is no timer: with one message in flight its latency i
 room that the log is taking more for just now waits a fraction of its own time: in two parts it would take twice as long.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from logging import Logger
 from time import perf_counter
-from typing import Final, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Final, NamedTuple, TypeAlias, get_args
 
 import gevent
 from gevent.event import Event as Flag
@@ -34,13 +34,6 @@ class Arrival(NamedTuple):
     welcome: Welcome
     missed: Sequence[Logged]
     """What was logged between where it stopped and here."""
-
-
-class Coming(Protocol):
-    """What is on its way to the log."""
-
-    def wait_idle(self, patience: float) -> None:
-        """Return when nothing is, or after `patience` seconds.  Blocks."""
 
 
 class Note(NamedTuple):
@@ -81,12 +74,15 @@ class Fanout:
         self._groups: dict[Format, Group] = {}
         self._users: dict[str, tuple[Member, ...]] = {}
         self._took = 0.0  # seconds for the last turn
-        self._coming: Coming | None = None
+        self._wait_for_log: Callable[[float], None] | None = None
         self._greenlet = gevent.spawn(self._run)
 
-    def expect(self, coming: Coming) -> None:
-        """Let what is on its way to the log be written with what is in it by now, where that saves work."""
-        self._coming = coming
+    def expect(self, wait_for_log: Callable[[float], None]) -> None:
+        """Let what is on its way to the log be written with what is in it by now, where that saves work.
+
+        `wait_for_log` returns when nothing is on its way, or after that many seconds.
+        """
+        self._wait_for_log = wait_for_log
 
     def heard(self, events: Sequence[Published]) -> None:
         """Take a batch from the broker.  Never yields."""
@@ -158,11 +154,11 @@ class Fanout:
 
     def _await_more(self) -> None:
         """Who comes and goes, or types, waits for no log."""
-        if self._coming is None or self._took < DEAR:
+        if self._wait_for_log is None or self._took < DEAR:
             return
         if any(isinstance(item, LOGGED) for item in self._items):
             gevent.sleep(0)  # whatever the sockets have just brought shall be on its way
-            self._coming.wait_idle(PATIENCE * self._took)
+            self._wait_for_log(PATIENCE * self._took)
 
     def _turns(self, items: Iterable[Item]) -> None:
         turn = Turn()

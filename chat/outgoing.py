@@ -84,7 +84,7 @@ class Outgoing:
         self._given_up = False
         self._ordered: Lane[Said] = Lane(self._publish, waits=broker.waits)
         if broker.waits:
-            fanout.expect(self._ordered)
+            fanout.expect(self._ordered.wait_idle)
         self._typing: Lane[IsTyping] = Lane(self._say, waits=broker.waits)
 
     def __bool__(self) -> bool:

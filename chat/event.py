@@ -6,7 +6,7 @@ in a circle and a batch of them should not wake the collector.
 """
 
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from msgspec import Struct
 
@@ -53,6 +53,9 @@ class Deleted(Struct, gc=False, tag="delete"):
 
 Logged: TypeAlias = Message | Edited | Deleted
 """What has an offset."""
+
+LOGGED: Final = get_args(Logged)
+"""The same, asked of each event many times: of a tuple isinstance() takes half of the time."""
 
 
 class Past(Struct, gc=False, frozen=True):

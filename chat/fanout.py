@@ -8,20 +8,19 @@ room that the log is taking more for just now waits a fraction of its own time: 
 from collections.abc import Callable, Iterable, Sequence
 from logging import Logger
 from time import perf_counter
-from typing import Final, NamedTuple, TypeAlias, get_args
+from typing import Final, NamedTuple, TypeAlias
 
 import gevent
 from gevent.event import Event as Flag
 
 from chat.conn import Sink
 from chat.crowd import LARGE
-from chat.event import Ack, Event, IsTyping, Logged, Page, Published, Refusal, Welcome, Whisper
+from chat.event import LOGGED, Ack, Event, IsTyping, Logged, Page, Published, Refusal, Welcome, Whisper
 from chat.format import Format
 from chat.member import Member, State, Step
 
 SLICE: Final = 0.005  # seconds of writing before other channels and sockets get a turn
 BACKLOG: Final = 256  # items that wait while a turn is written, before publishers wait
-LOGGED: Final = get_args(Logged)  # a tuple is asked in half of the time that a union takes
 PATIENCE: Final = 0.25  # of the time that the last turn took, for what the log is taking just now
 DEAR: Final = 0.002  # seconds that the last turn took at least for that to be worth while
 LOOK: Final = 64  # writes between two looks at the clock: about 0.3 ms

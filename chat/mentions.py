@@ -15,14 +15,15 @@ MENTION: Final = re.compile(r'(?<!\w)@(?:"([^"\n]+)"|(\S+))')  # not in ann@exam
 
 def mentioned(text: str) -> frozenset[str]:
     """Return who is mentioned in `text`, folded: the first MOST of them."""
+    if "@" not in text:  # as most of them
+        return frozenset()
     found: dict[str, None] = {}
-    if "@" in text:  # which most texts have not
-        for match in MENTION.finditer(text):
-            name = match[1] or _without_punctuation(match[2])
-            if 0 < len(name) <= MAX_RAW:
-                found[folded(name)] = None
-                if len(found) == MOST:
-                    break
+    for match in MENTION.finditer(text):
+        name = match[1] or _without_punctuation(match[2])
+        if 0 < len(name) <= MAX_RAW:
+            found[folded(name)] = None
+            if len(found) == MOST:
+                break
     return frozenset(found)
 
 

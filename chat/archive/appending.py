@@ -9,6 +9,7 @@ from chat.errors import BrokerUnavailable
 from chat.event import Deleted, Edited, Logged
 from chat.mentions import mentioned
 
+CHANGES: Final = (Edited, Deleted)
 Mention: TypeAlias = tuple[str, int, int, str]
 
 INSERT: Final = """
@@ -59,16 +60,16 @@ def addition(log: str, events: Sequence[Logged]) -> Addition:
     changes = [
         (EDIT if isinstance(event, Edited) else DELETE, log, event.offset, event.target)
         for event in events
-        if isinstance(event, Edited | Deleted) and event.target < event.offset  # what comes later was not meant
+        if isinstance(event, CHANGES) and event.target < event.offset  # what comes later was not meant
     ]
     return Addition([values_of(log, event) for event in events], changes, list(_mentions(log, events)))
 
 
 def _mentions(log: str, events: Iterable[Logged]) -> Iterator[Mention]:
     for event in events:
-        if not isinstance(event, Deleted):
+        if not isinstance(event, Deleted) and (names := mentioned(event.text)):
             about = event.target if isinstance(event, Edited) else event.offset
-            yield from ((log, about, event.offset, name) for name in sorted(mentioned(event.text)))
+            yield from ((log, about, event.offset, name) for name in sorted(names))
 
 
 class Appending:

@@ -14,7 +14,7 @@ from chat.broker.recent import Recent
 from chat.broker.said import MOST, REMEMBERED, Key, Said, key_of
 from chat.clock import Clock, SystemClock
 from chat.errors import ChannelClosed, ChatError, NotStorable
-from chat.event import Logged, Past, Published
+from chat.event import LOGGED, Logged, Past, Published
 from chat.past import page
 from chat.registry.base import ChannelRecord
 
@@ -41,10 +41,10 @@ class _Log:
         """Take what is in the log now, and tell of it; not of whispers that were heard before."""
         heard: list[Published] = []
         for event in events:
-            if isinstance(event, Logged) or self.said.offset(key_of(event), now) is None:
+            if isinstance(event, LOGGED) or self.said.offset(key_of(event), now) is None:
                 heard.append(event)
                 self.said.add_all([event], now)
-        self.recent.add([event for event in heard if isinstance(event, Logged)], now)
+        self.recent.add([event for event in heard if isinstance(event, LOGGED)], now)
         if heard:
             self.on_events(heard)
 
@@ -79,7 +79,7 @@ class MemoryBroker(Broker):
 
     def publish(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError]:
         log = self._log(key)
-        if not any(isinstance(event, Logged) for event in events):
+        if not any(isinstance(event, LOGGED) for event in events):
             log.tell(events, self._clock.monotonic())
             return [0] * len(events)
         self._adopt(log)
@@ -88,8 +88,8 @@ class MemoryBroker(Broker):
         outcomes.update({_which(event): event.offset for event in fresh})
         outcomes.update(refused)
         kept = {id(event) for event in fresh if _which(event) not in refused}
-        log.tell([event for event in events if not isinstance(event, Logged) or id(event) in kept], self._clock.monotonic())
-        return [outcomes[_which(event)] if isinstance(event, Logged) else 0 for event in events]
+        log.tell([event for event in events if not isinstance(event, LOGGED) or id(event) in kept], self._clock.monotonic())
+        return [outcomes[_which(event)] if isinstance(event, LOGGED) else 0 for event in events]
 
     def said(self, key: str, sender: str, id: str) -> int:
         log = self._log(key)
@@ -204,7 +204,7 @@ def _sift(log: _Log, events: Iterable[Published], now: float) -> tuple[dict[Whic
     known: dict[Which, int | ChatError] = {}
     fresh: dict[Which, Logged] = {}
     for event in events:
-        if isinstance(event, Logged):
+        if isinstance(event, LOGGED):
             offset = log.said.offset(key_of(event), now)
             if offset is None:
                 fresh.setdefault(_which(event), event)

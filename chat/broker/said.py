@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
-from chat.event import Logged, Published, Whisper
+from chat.event import LOGGED, Published, Whisper
 
 REMEMBERED: Final = 300.0  # seconds
 MOST: Final = 100_000  # ids remembered in one channel: 300 a second for all that time
@@ -13,7 +13,7 @@ Key: TypeAlias = tuple[str, ...]
 
 def key_of(event: Published) -> Key | None:
     """By what `event` is known again; None when it had no id.  A whisper is another one to somebody else."""
-    if isinstance(event, Logged) and event.id:
+    if isinstance(event, LOGGED) and event.id:
         return event.sender, event.id
     if isinstance(event, Whisper) and event.id:
         return event.sender, event.id, event.to
@@ -42,6 +42,6 @@ class Said:
         """Know `events` again, and forget what is too old."""
         for event in events:
             if (key := key_of(event)) is not None:
-                self.add(key, event.offset if isinstance(event, Logged) else 0, now)
+                self.add(key, event.offset if isinstance(event, LOGGED) else 0, now)
         while self._said and (len(self._said) > MOST or next(iter(self._said.values()))[1] <= now):
             del self._said[next(iter(self._said))]

@@ -8,16 +8,23 @@ to a deadline, in the middle of cannot leave: the statement goes on, and the con
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import ClassVar, Final, Protocol
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import ClassVar, Final, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+T = TypeVar("T")
+
+_DRIVERS: Final[WeakKeyDictionary[Engine, sqlite3.Connection]] = WeakKeyDictionary()
+
 TEXT: Final = "text"
 WHOLE: Final = "bigint"
 FLAG: Final = "boolean"
+
+TOGETHER: Final = 16  # rows to a statement on SQLite: a statement takes as long to begin as a row to be written
 
 
 class Result(Protocol):
@@ -57,8 +64,16 @@ class _Sqlite(Statements):
         return self._connection.execute(statement, values)
 
     def execute_rows(self, statement: str, types: Sequence[str], rows: Sequence[tuple[object, ...]]) -> int:
-        said = statement.format(f"VALUES ({', '.join('?' * len(types))})")
-        return self._connection.executemany(said, rows).rowcount
+        row = f"({', '.join('?' * len(types))})"
+        whole = len(rows) // TOGETHER * TOGETHER
+        touched = 0
+        if whole:
+            many = statement.format("VALUES " + ", ".join([row] * TOGETHER))
+            parts = [[*chain.from_iterable(rows[at : at + TOGETHER])] for at in range(0, whole, TOGETHER)]
+            touched += self._connection.executemany(many, parts).rowcount
+        if whole < len(rows):
+            touched += self._connection.executemany(statement.format(f"VALUES {row}"), rows[whole:]).rowcount
+        return touched
 
 
 class _Postgresql(Statements):
@@ -78,23 +93,27 @@ class _Postgresql(Statements):
         return self._connection.exec_driver_sql(said, columns, execution_options={"preserve_rowcount": True}).rowcount
 
 
-@contextmanager
-def begin(engine: Engine) -> Iterator[Statements]:
-    """Begin a transaction; commit it at the end, or roll it back.  Blocks.  Raises: SQLAlchemy's errors."""
+def transact(engine: Engine, work: Callable[[Statements], T]) -> T:
+    """Return `work(statements)`, all in one transaction.  Blocks.  Raises: SQLAlchemy's errors, and what `work` raises."""
     if engine.dialect.name != "sqlite":
         with engine.begin() as connection:
-            yield _Postgresql(connection)
-        return
-    pooled = engine.raw_connection()
-    driver: sqlite3.Connection = pooled.driver_connection  # type: ignore[assignment]
+            return work(_Postgresql(connection))
+    driver = _driver_of(engine)
     try:
         driver.execute("BEGIN IMMEDIATE")
-        yield _Sqlite(driver)
+        result = work(_Sqlite(driver))
         driver.commit()
     except BaseException as exc:
         driver.rollback()
         if isinstance(exc, sqlite3.Error):
             raise DBAPIError.instance(None, None, exc, sqlite3.Error, hide_parameters=True) from exc
         raise
-    finally:
-        pooled.close()
+    return result
+
+
+def _driver_of(engine: Engine) -> sqlite3.Connection:
+    """The one connection that an engine for SQLite has (StaticPool); to ask its pool takes as long as five rows."""
+    driver = _DRIVERS.get(engine)
+    if driver is None:
+        driver = _DRIVERS[engine] = cast("sqlite3.Connection", engine.raw_connection().driver_connection)
+    return driver

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from chat import migrations
-from chat.bulk import Statements, begin
+from chat.bulk import Statements, transact
 from chat.errors import DatabaseUnavailable
 from chat.executor import make_executor
 from chat.migrations import Schema, Standing
@@ -134,8 +134,8 @@ def _in_session(engine: Engine, work: Callable[[Session], T]) -> T:
 
 
 def _in_words(engine: Engine, work: Callable[[Statements], T]) -> T:
-    with _translated(), begin(engine) as statements:
-        return work(statements)
+    with _translated():
+        return transact(engine, work)
 
 
 @contextmanager

@@ -47,6 +47,7 @@ class Database:
         self._executor = make_executor(url)
         try:
             self._executor.do(lambda engine: _prepare(engine, schemas))
+            self._executor.look(lambda engine: engine.connect().close())  # all files are open from here on
         except BaseException:
             self._executor.close()
             raise

@@ -132,6 +132,18 @@ def _is_in_wal_mode(connection: sqlite3.Connection, *, may_wait: bool) -> bool:
     return True
 
 
+def checkpoint(engine: Engine) -> None:
+    """Bring into SQLite's database what was written ahead, without waiting for anybody.  Blocks.
+
+    Raises: SQLAlchemy's errors, sqlite3.Error.
+    """
+    pooled = engine.raw_connection()
+    try:
+        pooled.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    finally:
+        pooled.close()
+
+
 def _forbid_writing(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
     connection.execute("PRAGMA query_only=ON")
 

@@ -5,6 +5,7 @@ and another thread, which hears of that and wakes up, comes too late, every time
 second.  So whoever hands work to a thread lets it have the interpreter for a moment.
 """
 
+import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
@@ -16,9 +17,10 @@ from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from chat.engine import is_cooperative, is_in_memory, make_engine, only_reading, parse
+from chat.engine import checkpoint, is_cooperative, is_in_memory, make_engine, only_reading, parse
 from chat.errors import DatabaseUnavailable
 
 T = TypeVar("T")
@@ -29,6 +31,7 @@ SimpleQueue: Final = get_original("queue", "SimpleQueue")
 
 CONNECTIONS: Final = 10
 DEADLINE: Final = 30.0  # seconds for one piece of work, waiting for a connection included
+CHECKPOINT_EVERY: Final = 64  # pieces of work that write: seldom the 1000 pages at which SQLite lets whoever writes do it
 CLOSE_WAIT: Final = 2.0  # seconds for what runs when it is closed
 HEAD_START: Final = 0.0005  # seconds for which everything else stands still: most work is done in half of it
 MOMENT: Final = 0.0002  # seconds for which it does again and again, while the work is not done
@@ -62,14 +65,34 @@ def make_executor(url: str) -> Executor:
 
 class InThreads(Executor):
     """One native thread that writes, first come, first served: there is never a second writer to wait for.  One beside it
-    that reads, unless the database is in the memory of a connection, which no other one sees."""
+    that reads, unless the database is in the memory of a connection, which no other one sees.
+
+    The one that reads also brings into the database what the other has written ahead: that waits for the disk, and whoever
+    writes would wait with it.
+    """
 
     def __init__(self, url: URL) -> None:
         self._writer = _Thread(lambda: make_engine(url))
         self._reader = self._writer if is_in_memory(url) else _Thread(lambda: only_reading(make_engine(url)))
+        self._ahead = 0  # pieces of work since the last checkpoint
+        self._is_checking = self._reader is self._writer or url.get_backend_name() != "sqlite"  # then it never does
 
     def do(self, job: Callable[[Engine], T]) -> T:
-        return self._writer.do(job)
+        try:
+            return self._writer.do(job)
+        finally:
+            self._ahead += 1
+            if self._ahead >= CHECKPOINT_EVERY and not self._is_checking:
+                self._ahead, self._is_checking = 0, True
+                gevent.spawn(self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        try:
+            self._reader.do(checkpoint, MOMENT)
+        except (DatabaseUnavailable, SQLAlchemyError, sqlite3.Error):
+            pass  # the writer will have to do it, and say what is wrong
+        finally:
+            self._is_checking = False
 
     def look(self, job: Callable[[Engine], T]) -> T:
         return self._reader.do(job)
@@ -94,15 +117,15 @@ class _Thread:
         self._turn = BoundedSemaphore(1)
         self._is_closed = False
 
-    def do(self, job: Callable[[Engine], T]) -> T:
+    def do(self, job: Callable[[Engine], T], head_start: float = HEAD_START) -> T:
         self._check_open()
         with self._turn:
             self._check_open()
             if self._serving is None:
                 self._serving = self._pool.spawn(self._serve)
-            work = _Work(lambda: job(self._opened()))
+            work = _Work(job)
             self._works.put(work)
-            work.give_way(HEAD_START)
+            work.give_way(head_start)
             pause = PAUSE
             while not work.wait(pause):
                 work.give_way(MOMENT)
@@ -132,7 +155,7 @@ class _Thread:
 
     def _serve(self) -> None:
         while (work := self._works.get()) is not None:
-            work.run()
+            work.run(self._opened)
         if self._engine is not None:
             self._engine.dispose()
 
@@ -145,7 +168,9 @@ class _Thread:
 class _Work(Generic[T]):
     """One piece of work for another thread, and what has come of it."""
 
-    def __init__(self, job: Callable[[], T]) -> None:
+    __slots__ = ("_error", "_is_done", "_job", "_loop", "_over", "_result", "_under_way")
+
+    def __init__(self, job: Callable[[Engine], T]) -> None:
         self._job = job
         self._result: T | None = None
         self._error: BaseException | None = None
@@ -155,10 +180,10 @@ class _Work(Generic[T]):
         self._over: Event | None = None  # for who waits
         self._loop = gevent.get_hub().loop
 
-    def run(self) -> None:
+    def run(self, opened: Callable[[], Engine]) -> None:
         """Do it, in the other thread."""
         try:
-            self._result = self._job()
+            self._result = self._job(opened())
         except BaseException as exc:
             self._error = exc
         self._is_done = True

@@ -75,8 +75,8 @@ def _list(rows: Sequence[Scenario], rounds: int) -> None:
 
 
 def _duration(rows: Sequence[Scenario], rounds: int) -> str:
-    windows = rounds * sum(len(row.servers) for row in rows)
-    seconds = rounds * sum(len(row.servers) * row.takes() for row in rows)
+    windows = rounds * sum(len(row.servers) * row.windows for row in rows)
+    seconds = rounds * sum(len(row.servers) * row.windows * row.takes() for row in rows)
     return f"{windows} windows in {rounds} round{'s' * (rounds > 1)}: about {seconds / 60:.1f} minutes"
 
 

@@ -23,8 +23,9 @@ def measure(rows: Sequence[Scenario], rounds: int, take: Take) -> Iterator[Sampl
     """Yield all samples as they are taken, also those that are dropped because they were disturbed."""
     for number in range(1, rounds + 1):
         for row in rows:
-            for server in row.servers:
-                yield from _attempts(row, server, number, take)
+            for turn in range(row.windows):
+                for server in row.servers if turn % 2 == 0 else reversed(row.servers):  # neither always comes first
+                    yield from _attempts(row, server, number, take)
 
 
 def _attempts(row: Scenario, server: str, number: int, take: Take) -> Iterator[Sample]:

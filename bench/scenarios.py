@@ -44,6 +44,8 @@ class Scenario:
     warmup: float = 1.0
     seconds: float = 3.0
     """The window; with mode connect the rest before memory is read."""
+    windows: int = 1
+    """Of each server in one round: more where a ratio lies closer to its bound than two windows to each other."""
 
     def sample(self, server: str, number: int) -> Sample:
         """Return the sample of that server in round `number`, without figures yet."""
@@ -76,7 +78,7 @@ class Scenario:
         return replace(self, servers=tuple(name for name in self.servers if name not in missing))
 
     def takes(self) -> float:
-        """Estimate the seconds for one server, its start and end included."""
+        """Estimate the seconds of one window, the server's start and end included."""
         return 1.2 + self.n / 1000 + self._quiet() + self.warmup + self.seconds
 
     def _quiet(self) -> float:
@@ -167,7 +169,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
         quick=("ours-plain", "socketify", "ws"),
     ),
     Scenario(name="latency", mode="latency", n=10_000, servers=OURS),
-    Scenario(name="archive", mode="fanout", n=1000, senders=4, window=8, servers=_BOTH, quick=_BOTH),
+    Scenario(name="archive", mode="fanout", n=1000, senders=4, window=8, windows=7, servers=_BOTH, quick=_BOTH),
     Scenario(name="archive", mode="latency", n=1000, seconds=_CALM, quick_seconds=_CALM / 2, servers=_BOTH, quick=_BOTH),
     _READERS,
     replace(_READERS, name="stalled", stalled=1),
@@ -215,4 +217,4 @@ def chosen(patterns: Sequence[str], *, quick: bool) -> list[Scenario]:
 
 
 def _hurried(row: Scenario) -> Scenario:
-    return replace(row, servers=row.quick, seconds=row.quick_seconds, warmup=0.5)
+    return replace(row, servers=row.quick, seconds=row.quick_seconds, warmup=0.5, windows=min(row.windows, 3))

@@ -19,6 +19,12 @@ def test_servers_take_turns_within_a_round() -> None:
     assert [(one.server, one.round) for one in taken] == [("ours-plain", 1), ("ws", 1), ("ours-plain", 2), ("ws", 2)]
 
 
+def test_a_round_has_several_windows_and_neither_server_is_always_first() -> None:
+    taken = measure([replace(ROW, windows=2)], 1, lambda row, server, number: sample(server, number=number))
+
+    assert [one.server for one in taken] == ["ours-plain", "ws", "ws", "ours-plain"]
+
+
 def _measured_with(*samples: Sample) -> list[Sample]:
     coming = iter(samples)
     return list(measure([replace(ROW, servers=("ws",))], 1, lambda row, server, number: next(coming)))

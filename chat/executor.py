@@ -65,31 +65,35 @@ def make_executor(url: str) -> Executor:
 
 class InThreads(Executor):
     """One native thread that writes, first come, first served: there is never a second writer to wait for.  One beside it
-    that reads, unless the database is in the memory of a connection, which no other one sees.
-
-    The one that reads also brings into the database what the other has written ahead: that waits for the disk, and whoever
-    writes would wait with it.
+    that reads, unless the database is in the memory of a connection, which no other one sees.  And one that brings into
+    SQLite's file what was written ahead of it: that waits for the disk, and nobody else should.
     """
 
     def __init__(self, url: URL) -> None:
         self._writer = _Thread(lambda: make_engine(url))
-        self._reader = self._writer if is_in_memory(url) else _Thread(lambda: only_reading(make_engine(url)))
-        self._ahead = 0  # pieces of work since the last checkpoint
-        self._is_checking = self._reader is self._writer or url.get_backend_name() != "sqlite"  # then it never does
+        self._reader = self._writer
+        self._checker: _Thread | None = None
+        if not is_in_memory(url):
+            self._reader = _Thread(lambda: only_reading(make_engine(url)))
+            if url.get_backend_name() == "sqlite":
+                self._checker = _Thread(lambda: make_engine(url))
+        self._ahead = CHECKPOINT_EVERY  # pieces of work since the last checkpoint; the first one opens the file
+        self._is_checking = False
 
     def do(self, job: Callable[[Engine], T]) -> T:
-        try:
-            return self._writer.do(job)
-        finally:
-            self._ahead += 1
-            if self._ahead >= CHECKPOINT_EVERY and not self._is_checking:
-                self._ahead, self._is_checking = 0, True
-                gevent.spawn(self._checkpoint)
+        result = self._writer.do(job)
+        self._ahead += 1
+        if self._checker is not None and self._ahead > CHECKPOINT_EVERY and not self._is_checking:
+            self._is_checking = True
+            gevent.spawn(self._check, self._checker)
+        return result
 
-    def _checkpoint(self) -> None:
+    def _check(self, checker: "_Thread") -> None:
         try:
-            self._reader.do(checkpoint, MOMENT)
-        except (DatabaseUnavailable, SQLAlchemyError, sqlite3.Error):
+            while self._ahead > CHECKPOINT_EVERY:
+                self._ahead = 0
+                checker.do(checkpoint, MOMENT)
+        except (DatabaseUnavailable, SQLAlchemyError, sqlite3.Error, OSError):
             pass  # the writer will have to do it, and say what is wrong
         finally:
             self._is_checking = False
@@ -98,7 +102,7 @@ class InThreads(Executor):
         return self._reader.do(job)
 
     def close(self) -> None:
-        threads = {self._reader, self._writer}
+        threads = {thread for thread in (self._reader, self._writer, self._checker) if thread is not None}
         gevent.wait([thread.close() for thread in threads], timeout=CLOSE_WAIT)
         for thread in threads:
             thread.end()

@@ -35,6 +35,9 @@ class Scenario:
     rate: int = 20
     """Messages a second, with mode latency."""
     channels: int = 1
+    poll: int = 0
+    """Microseconds between two looks of a load that never sleeps; 0 for one that does.  What a write costs the server
+    depends on whether it has to wake the load: chance decides that, and makes windows differ three times as much."""
     rotating: bool = False
     """Each message is said by the next client in turn, so that all channels are in use."""
     stalled: int = 0
@@ -69,6 +72,8 @@ class Scenario:
         found += ["--idle" if self.mode == "connect" else "--dur", str(self.seconds)]
         if self.channels > 1:
             found += ["--channels", str(self.channels), *(["--rotate"] if self.rotating else [])]
+        if self.poll:
+            found += ["--poll", str(self.poll)]
         if protocol == "chatv1":
             found += ["--channel", "room%d" if self.channels > 1 else "lobby"]
         return found + (["--stalled", str(self.stalled)] if self.stalled else [])
@@ -169,8 +174,17 @@ SCENARIOS: Final[Sequence[Scenario]] = (
         quick=("ours-plain", "socketify", "ws"),
     ),
     Scenario(name="latency", mode="latency", n=10_000, servers=OURS),
-    Scenario(name="archive", mode="fanout", n=1000, senders=4, window=8, windows=7, servers=_BOTH, quick=_BOTH),
-    Scenario(name="archive", mode="latency", n=1000, seconds=_CALM, quick_seconds=_CALM / 2, servers=_BOTH, quick=_BOTH),
+    Scenario(name="archive", mode="fanout", n=1000, senders=4, window=8, poll=100, windows=5, servers=_BOTH, quick=_BOTH),
+    Scenario(
+        name="archive",
+        mode="latency",
+        n=1000,
+        seconds=_CALM,
+        quick_seconds=_CALM / 2,
+        windows=2,
+        servers=_BOTH,
+        quick=_BOTH,
+    ),
     _READERS,
     replace(_READERS, name="stalled", stalled=1),
     Scenario(

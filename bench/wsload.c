@@ -43,7 +43,7 @@ typedef uint64_t u64;
 static char *host = "127.0.0.1", *path = "/", *headers_file = NULL, *protocol = "text", *channel = "lobby";
 static char *mode = "fanout", *label = "";
 static int port = 8000, clients = 10, channels = 1, handshakes = 64, pid = 0;
-static int senders = 4, window = 8, rotate = 0, size = 64, stalled = 0;
+static int senders = 4, window = 8, rotate = 0, size = 64, stalled = 0, poll_us = 0;
 static double duration = 3, warm_up = 1, rate = 20, idle = 2, quiet = 0.3, settle = 60, connect_timeout = 120;
 
 enum kind { TEXT, WHOLE, REAL, FLAG };
@@ -70,6 +70,7 @@ static const struct {
     {"senders", "S", WHOLE, &senders, "fanout: clients that send, spread over the channels"},
     {"window", "W", WHOLE, &window, "fanout: messages in flight for each of them"},
     {"rotate", NULL, FLAG, &rotate, "fanout: as one comes back, the next client in turn sends; S * W in flight"},
+    {"poll", "MICROSECONDS", WHOLE, &poll_us, "fanout: look so often, and never sleep, so that no write has to wake it"},
     {"rate", "R", REAL, &rate, "latency: messages a second"},
     {"warmup", "SECONDS", REAL, &warm_up, "fanout, latency: load that is not measured"},
     {"dur", "SECONDS", REAL, &duration, "fanout, latency: load that is"},
@@ -653,8 +654,12 @@ static void turn(int patience_ms) {
 }
 
 static void run_for(double seconds) {
-    for (u64 start = now_ns(); seconds_since(start) < seconds;)
-        turn(20);
+    for (u64 start = now_ns(); seconds_since(start) < seconds;) {
+        u64 next = now_ns() + (u64)poll_us * 1000;
+        turn(poll_us ? 0 : 20);
+        while (now_ns() < next && poll_us)
+            ;
+    }
 }
 
 static void wait_for_the_rest(void) {
@@ -873,6 +878,8 @@ static void check_options(void) {
         refuse("--channels: 1 to the clients that read");
     if (senders < 1 || window < 1 || handshakes < 1 || rate <= 0)
         refuse("--senders, --window, --inflight, --rate: more than nothing");
+    if (poll_us < 0 || (poll_us && !fanout))
+        refuse("--poll: not less than nothing, and only with --mode fanout");
     if (rotate && !fanout)
         refuse("--rotate: only with --mode fanout");
     if (fanout && !rotate && senders > clients - stalled)

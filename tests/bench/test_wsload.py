@@ -48,6 +48,14 @@ def test_what_senders_keep_in_flight_is_all_delivered(ceiling: Running) -> None:
     assert 0 < got["echo_p50_ms"] <= got["echo_p99_ms"]
 
 
+def test_a_load_that_never_sleeps_delivers_all_the_same(ceiling: Running) -> None:
+    got = measured(ceiling, "--senders", "2", "--window", "3", "--poll", "100")
+
+    assert clean(got)
+    assert got["delivered_s"] > N
+    assert got["cli_cpu"] > 0.5
+
+
 def test_in_turn_every_client_sends_as_often_as_the_others(ceiling: Running) -> None:
     got = measured(ceiling, "--rotate", "--senders", "2", "--window", "3")
 
@@ -112,6 +120,7 @@ def test_where_nobody_listens_all_clients_have_failed() -> None:
         (("--n", "10", "--stalled", "10"), "--stalled: fewer than --n, and not with --mode connect"),
         (("--n", "10", "--channels", "11"), "--channels: 1 to the clients that read"),
         (("--mode", "latency", "--rotate"), "--rotate: only with --mode fanout"),
+        (("--mode", "latency", "--poll", "9"), "--poll: not less than nothing, and only with --mode fanout"),
         (("--n", "10", "--stalled", "1", "--senders", "10"), "--senders: at most the clients that read"),
         (("more",), '"more" is no option; see --help'),
     ],

@@ -53,7 +53,6 @@ def test_a_load_that_never_sleeps_delivers_all_the_same(ceiling: Running) -> Non
 
     assert clean(got)
     assert got["delivered_s"] > N
-    assert got["cli_cpu"] > 0.5
 
 
 def test_in_turn_every_client_sends_as_often_as_the_others(ceiling: Running) -> None:

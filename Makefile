@@ -21,7 +21,8 @@ run: $(VENV)/run
 
 # Four processes for two cores, because much is waiting; files in the order of tests/conftest.py.
 test: $(VENV)/dev programs node_modules/.package-lock.json
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 fuzz: $(VENV)/dev
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-fuzz.txt

@@ -90,7 +90,7 @@ endef
 # Tests drive Debian's Chromium, PostgreSQL, iproute2 and libfaketime; elsewhere they say what to install.
 programs:
 	@wanted=; \
-	command -v chromium >/dev/null || wanted="chromium fonts-noto-color-emoji"; \
+	command -v chromium-headless-shell >/dev/null || wanted="chromium-headless-shell fonts-liberation fonts-noto-color-emoji"; \
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
 	command -v ip >/dev/null || wanted="$$wanted iproute2"; \
 	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || wanted="$$wanted libfaketime"; \

@@ -1,5 +1,6 @@
 """Measuring: round by round, and within a round server by server, so that what drifts drifts for all."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,7 @@ def take(row: Scenario, server: Server, number: int, cores: tuple[int, int]) -> 
     What fails is in the sample's `error`.
     """
     sample = row.sample(server.name, number)
+    os.sync()  # what was written before is not to be brought to the disk in this window
     try:
         with (
             TemporaryDirectory(prefix="chat-bench-") as folder,

@@ -70,7 +70,7 @@ static const struct {
     {"senders", "S", WHOLE, &senders, "fanout: clients that send, spread over the channels"},
     {"window", "W", WHOLE, &window, "fanout: messages in flight for each of them"},
     {"rotate", NULL, FLAG, &rotate, "fanout: as one comes back, the next client in turn sends; S * W in flight"},
-    {"poll", "MICROSECONDS", WHOLE, &poll_us, "fanout: look so often, and never sleep, so that no write has to wake it"},
+    {"poll", "MICROSECONDS", WHOLE, &poll_us, "fanout, latency: look so often, and never sleep, so that no write has to wake it"},
     {"rate", "R", REAL, &rate, "latency: messages a second"},
     {"warmup", "SECONDS", REAL, &warm_up, "fanout, latency: load that is not measured"},
     {"dur", "SECONDS", REAL, &duration, "fanout, latency: load that is"},
@@ -653,13 +653,17 @@ static void turn(int patience_ms) {
     }
 }
 
+/* Awake, where it polls, however long there is nothing. */
+static void wait_or_poll(int patience_ms) {
+    u64 next = now_ns() + (u64)poll_us * 1000;
+    turn(poll_us ? 0 : patience_ms);
+    while (now_ns() < next && poll_us)
+        ;
+}
+
 static void run_for(double seconds) {
-    for (u64 start = now_ns(); seconds_since(start) < seconds;) {
-        u64 next = now_ns() + (u64)poll_us * 1000;
-        turn(poll_us ? 0 : 20);
-        while (now_ns() < next && poll_us)
-            ;
-    }
+    for (u64 start = now_ns(); seconds_since(start) < seconds;)
+        wait_or_poll(20);
 }
 
 static void wait_for_the_rest(void) {
@@ -734,7 +738,7 @@ static void measure_latency(void) {
     for (u64 i = 0; i < count;) {
         u64 due = start + (u64)((double)i * 1e9 / rate), now = now_ns();
         if (now < due) {
-            turn((int)((due - now) / 1000000)); /* the last millisecond without sleep */
+            wait_or_poll((int)((due - now) / 1000000)); /* the last millisecond without sleep */
             continue;
         }
         if (i++ == warm) {
@@ -878,8 +882,8 @@ static void check_options(void) {
         refuse("--channels: 1 to the clients that read");
     if (senders < 1 || window < 1 || handshakes < 1 || rate <= 0)
         refuse("--senders, --window, --inflight, --rate: more than nothing");
-    if (poll_us < 0 || (poll_us && !fanout))
-        refuse("--poll: not less than nothing, and only with --mode fanout");
+    if (poll_us < 0 || (poll_us && !strcmp(mode, "connect")))
+        refuse("--poll: not less than nothing, and not with --mode connect");
     if (rotate && !fanout)
         refuse("--rotate: only with --mode fanout");
     if (fanout && !rotate && senders > clients - stalled)

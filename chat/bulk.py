@@ -9,6 +9,7 @@ to a deadline, in the middle of cannot leave: the statement goes on, and the con
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import chain
 from typing import ClassVar, Final, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -64,16 +65,22 @@ class _Sqlite(Statements):
         return self._connection.execute(statement, values)
 
     def execute_rows(self, statement: str, types: Sequence[str], rows: Sequence[tuple[object, ...]]) -> int:
-        row = f"({', '.join('?' * len(types))})"
         whole = len(rows) // TOGETHER * TOGETHER
         touched = 0
         if whole:
-            many = statement.format("VALUES " + ", ".join([row] * TOGETHER))
+            many = _with_values(statement, len(types), TOGETHER)
             parts = [[*chain.from_iterable(rows[at : at + TOGETHER])] for at in range(0, whole, TOGETHER)]
             touched += self._connection.executemany(many, parts).rowcount
         if whole < len(rows):
-            touched += self._connection.executemany(statement.format(f"VALUES {row}"), rows[whole:]).rowcount
+            touched += self._connection.executemany(_with_values(statement, len(types), 1), rows[whole:]).rowcount
         return touched
+
+
+@cache
+def _with_values(statement: str, columns: int, rows: int) -> str:
+    """`statement` with so many rows of placeholders.  There are few of them."""
+    row = f"({', '.join('?' * columns)})"
+    return statement.format("VALUES " + ", ".join([row] * rows))
 
 
 class _Postgresql(Statements):

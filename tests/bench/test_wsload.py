@@ -55,6 +55,13 @@ def test_a_load_that_never_sleeps_delivers_all_the_same(ceiling: Running) -> Non
     assert got["delivered_s"] > N
 
 
+def test_a_load_that_never_sleeps_keeps_its_rate(ceiling: Running) -> None:
+    got = measured(ceiling, "--mode", "latency", "--rate", "50", "--poll", "100")
+
+    assert clean(got)
+    assert got["samples"] == N * 10
+
+
 def test_in_turn_every_client_sends_as_often_as_the_others(ceiling: Running) -> None:
     got = measured(ceiling, "--rotate", "--senders", "2", "--window", "3")
 
@@ -119,7 +126,7 @@ def test_where_nobody_listens_all_clients_have_failed() -> None:
         (("--n", "10", "--stalled", "10"), "--stalled: fewer than --n, and not with --mode connect"),
         (("--n", "10", "--channels", "11"), "--channels: 1 to the clients that read"),
         (("--mode", "latency", "--rotate"), "--rotate: only with --mode fanout"),
-        (("--mode", "latency", "--poll", "9"), "--poll: not less than nothing, and only with --mode fanout"),
+        (("--mode", "connect", "--poll", "9"), "--poll: not less than nothing, and not with --mode connect"),
         (("--n", "10", "--stalled", "1", "--senders", "10"), "--senders: at most the clients that read"),
         (("more",), '"more" is no option; see --help'),
     ],

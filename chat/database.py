@@ -47,7 +47,7 @@ class Database:
         self._executor = make_executor(url)
         try:
             self._executor.do(lambda engine: _prepare(engine, schemas))
-            self._executor.look(_open_files)
+            self._executor.look(lambda engine: engine.connect().close())  # all files are open from here on
         except BaseException:
             self._executor.close()
             raise
@@ -122,12 +122,6 @@ def _prepare(engine: Engine, schemas: tuple[Schema, ...]) -> None:
     else:
         with engine.connect() as connection:
             migrations.check(connection, schemas)
-
-
-def _open_files(engine: Engine) -> None:
-    """SQLite's: later there may be no descriptor left for them."""
-    if engine.dialect.name == "sqlite":
-        engine.connect().close()
 
 
 def _upgrade(engine: Engine, schemas: tuple[Schema, ...]) -> list[Standing]:

@@ -18,6 +18,7 @@ from chat.crowd import LARGE
 from chat.event import LOGGED, Ack, Event, IsTyping, Logged, Page, Published, Refusal, Welcome, Whisper
 from chat.format import Format
 from chat.member import Member, State, Step
+from chat.turn import yield_turn
 
 SLICE: Final = 0.005  # seconds of writing before other channels and sockets get a turn
 BACKLOG: Final = 256  # items that wait while a turn is written, before publishers wait
@@ -211,7 +212,7 @@ class Fanout:
                     sink.write(apart.get(sink, shared))
                 done += LOOK
                 if perf_counter() > slice_ends:
-                    gevent.sleep(0)
+                    yield_turn()
                     slice_ends = perf_counter() + SLICE
                     if len(group) < count:  # it does not grow meanwhile: we admit nobody while we write
                         sinks, done, count = _staying(sinks[done:], group), 0, len(group)

@@ -20,6 +20,7 @@ from websockets.uri import parse_uri
 from chat.client.browser import Answer
 from chat.client.errors import Unreachable
 from chat.closing import GONE, CloseCode, Closing
+from chat.turn import yield_turn
 
 CHUNK: Final = 16 * 1024  # bytes read in one turn
 MAX_SIZE: Final = 16 * 2**20  # bytes of one message: 200 long ones of a history, escaped, have 5
@@ -119,7 +120,7 @@ class WebSocket:
             self.abort()
             return
         if len(data) == CHUNK:
-            gevent.sleep(0)  # recv does not yield while there is something, so one fast sender would starve all others
+            yield_turn()  # recv does not yield while there is something, so one fast sender would starve all others
         self._protocol.receive_data(data)
         self._flush()
         if self._protocol.parser_exc is not None:

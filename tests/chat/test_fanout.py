@@ -1,10 +1,15 @@
 """One write a member and turn, one encoding a format and turn."""
 
+import os
+from time import perf_counter
+
 import gevent
 import pytest
+from gevent import get_hub
 
 from chat.closing import KICKED
 from chat.event import Joined, Message, Whisper
+from chat.fanout import LOOK, SLICE
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear_until, wait_until
 
@@ -202,3 +207,42 @@ def test_a_probe_reaches_every_member_of_a_silent_channel(lobby, clock):
     clock.advance(301)
 
     wait_until(lambda: [conn.probes for conn in conns] == [1, 1])
+
+
+class Slow(DirectFake):
+    """Takes a tenth of a slice for each write."""
+
+    def write(self, data):
+        until = perf_counter() + SLICE / 10
+        while perf_counter() < until:
+            pass
+        super().write(data)
+
+
+def test_while_a_large_room_is_written_to_the_sockets_have_their_turn(lobby, form):
+    conns = [Slow(form) for _ in range(200)]
+    for number, conn in enumerate(conns):
+        lobby.connect_user(f"user {number}", conn)
+    lobby.flush()
+    before = [len(conn.writes) for conn in conns]
+    here, there = os.pipe()
+    written: list[int] = []  # how many had it when something came by a socket
+    watcher = get_hub().loop.io(here, 1)  # readable
+
+    def look() -> None:
+        os.read(here, 1)
+        written.append(sum(len(conn.writes) > count for conn, count in zip(conns, before, strict=True)))
+
+    watcher.start(look)
+    try:
+        lobby.new_system_broadcast("hello")
+        conns[0].wait_for(Message)
+        os.write(there, b"x")
+        lobby.flush()
+    finally:
+        watcher.close()
+        os.close(here)
+        os.close(there)
+
+    assert len(written) == 1
+    assert written[0] <= 2 * LOOK

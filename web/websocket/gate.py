@@ -19,6 +19,7 @@ from chat.frames import Limits
 from chat.member import Member, Resume
 from chat.server import ChatServer
 from chat.tokens import Grant
+from chat.turn import yield_turn
 from web.websocket.base import BaseSocket
 from web.websocket.census import Census, Ticket, TooManyConnections
 from web.websocket.conn import PlainConn, V1Peer, V1Rules
@@ -177,7 +178,7 @@ class Gate:
             who = member.username, member.grant.channel
             if who not in known:
                 known[who] = self._ask(who, member.rights)
-                gevent.sleep(0)
+                yield_turn()
             member.rights = known[who]
             if "join" not in member.rights:
                 member.drop(NOT_ALLOWED)

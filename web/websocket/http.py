@@ -17,6 +17,7 @@ from gevent.socket import SHUT_WR
 from gevent.ssl import SSLSocket
 from geventwebsocket.handler import WebSocketHandler as _GeventWebSocketHandler
 
+from chat.turn import yield_turn
 from web.websocket.body import TOO_LARGE, Body
 from web.websocket.deadline import at_most
 from web.websocket.head import BLANK, BadRequest, Head, end_of_head, read_head
@@ -258,7 +259,7 @@ class HttpHandler(_Base):
         self.socket.shutdown(SHUT_WR)
         with at_most(_LINGER):
             while self.socket.recv(8192):
-                gevent.sleep(0)
+                yield_turn()
 
     def _blank_environ(self) -> "WSGIEnvironment":
         """What gunicorn's access log needs to find."""

@@ -14,6 +14,7 @@ from chat.errors import AlreadyJoined, ChatError, NotJoined, OtherUser, RateLimi
 from chat.member import Member, Resume
 from chat.requests import CHANNELS, Join, Leave
 from chat.tokens import Grant
+from chat.turn import yield_turn
 from web.websocket.conn import Move, V1Peer
 from web.websocket.deadline import at_most
 
@@ -73,7 +74,7 @@ class Moves:
             while peer.moves and peer.socket.closing is None:
                 self._move(peer, peer.moves.popleft())
                 if peer.moves:
-                    gevent.sleep(0)  # a hundred joins would otherwise be one turn of the hub
+                    yield_turn()  # a hundred joins would otherwise be one turn of the hub
         finally:
             del self._greenlets[peer]
             peer.moves = None

@@ -14,6 +14,7 @@ from gevent.socket import socket as GeventSocket
 from gevent.ssl import SSLSocket
 
 from chat.clock import Clock
+from chat.turn import yield_turn
 from web.websocket.base import BaseSocket
 from web.websocket.limits import Bounds
 from web.websocket.protocol import MessageProtocol
@@ -48,7 +49,7 @@ class GreenletSocket(BaseSocket):
             while not self.closed:
                 self._may_read.wait()
                 self._read()
-                gevent.sleep(0)  # recv() does not yield while there is input: one fast sender would starve the rest
+                yield_turn()  # recv() does not yield while there is input: one fast sender would starve the rest
         finally:
             self.abort()
             writer.join()

@@ -148,7 +148,7 @@ class Fanout:
                 self._written += self._writing
                 self._writing = 0
                 self._wrote.set()
-                gevent.sleep(0)  # the sockets' turn; what they bring becomes the next batch
+                gevent.sleep(0)  # the other greenlets' turn; what they have to tell becomes the next batch
             self._work.clear()
             self._work.wait()
 
@@ -157,7 +157,7 @@ class Fanout:
         if self._wait_for_log is None or self._took < DEAR:
             return
         if any(isinstance(item, LOGGED) for item in self._items):
-            gevent.sleep(0)  # whatever the sockets have just brought shall be on its way
+            gevent.sleep(0)  # whatever was said by now shall be on its way
             self._wait_for_log(PATIENCE * self._took)
 
     def _turns(self, items: Iterable[Item]) -> None:

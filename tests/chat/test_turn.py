@@ -1,3 +1,5 @@
+"""A turn for everybody else is one for sockets and timers too."""
+
 import os
 from collections.abc import Iterator
 

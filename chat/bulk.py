@@ -26,6 +26,7 @@ WHOLE: Final = "bigint"
 FLAG: Final = "boolean"
 
 TOGETHER: Final = 16  # rows to a statement on SQLite: a statement takes as long to begin as a row to be written
+TOGETHER_ALONE: Final = 64  # the same for one that is all of a transaction; each number of rows is prepared by itself
 
 
 class Result(Protocol):
@@ -41,6 +42,15 @@ class Statements(ABC):
 
     mark: ClassVar[str]
     """The driver's placeholder."""
+
+    def execute_alone(self, statement: str, types: Sequence[str], rows: Sequence[tuple[object, ...]]) -> bool:
+        """Run it as `execute_rows` does, as all of the transaction, which takes less time then.  Blocks.
+
+        False: nothing has happened: a constraint forbids it, there are too many rows, or it would not save time.
+        Raises: as `execute` does.
+        """
+        del statement, types, rows
+        return False
 
     @abstractmethod
     def execute(self, statement: str, values: Sequence[object]) -> Result:
@@ -61,8 +71,17 @@ class _Sqlite(Statements):
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    def execute_alone(self, statement: str, types: Sequence[str], rows: Sequence[tuple[object, ...]]) -> bool:
+        if self._connection.in_transaction or len(rows) > TOGETHER_ALONE:
+            return False
+        try:
+            self._connection.execute(_with_values(statement, len(types), len(rows)), [*chain.from_iterable(rows)])
+        except sqlite3.IntegrityError:
+            return False
+        return True
+
     def execute(self, statement: str, values: Sequence[object]) -> Result:
-        return self._connection.execute(statement, values)
+        return self._begun().execute(statement, values)
 
     def execute_rows(self, statement: str, types: Sequence[str], rows: Sequence[tuple[object, ...]]) -> int:
         whole = len(rows) // TOGETHER * TOGETHER
@@ -70,10 +89,15 @@ class _Sqlite(Statements):
         if whole:
             many = _with_values(statement, len(types), TOGETHER)
             parts = [[*chain.from_iterable(rows[at : at + TOGETHER])] for at in range(0, whole, TOGETHER)]
-            touched += self._connection.executemany(many, parts).rowcount
+            touched += self._begun().executemany(many, parts).rowcount
         if whole < len(rows):
-            touched += self._connection.executemany(_with_values(statement, len(types), 1), rows[whole:]).rowcount
+            touched += self._begun().executemany(_with_values(statement, len(types), 1), rows[whole:]).rowcount
         return touched
+
+    def _begun(self) -> sqlite3.Connection:
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN IMMEDIATE")
+        return self._connection
 
 
 @cache
@@ -107,7 +131,6 @@ def transact(engine: Engine, work: Callable[[Statements], T]) -> T:
             return work(_Postgresql(connection))
     driver = _driver_of(engine)
     try:
-        driver.execute("BEGIN IMMEDIATE")
         result = work(_Sqlite(driver))
         driver.commit()
     except BaseException as exc:

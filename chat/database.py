@@ -64,6 +64,16 @@ class Database:
         """The same for what is said a thousand times a second, in the words of the driver.  Blocks."""
         return self._told(self._executor.do, partial(_in_words, work=work))
 
+    def write_at_once(self, work: Callable[[Statements], object]) -> bool:
+        """The same, if it takes a moment only, in which everything else stands still.  Never yields.
+
+        False, and nothing is raised or logged: perhaps it is done, perhaps not, or not yet; `write` it then.
+        """
+        try:
+            return self._executor.do_at_once(partial(_in_words, work=work))
+        except Exception:  # `write` will find it again
+            return False
+
     def look(self, work: Callable[[Session], T]) -> T:
         """The same for what only reads: a lock or a slow disk that writers wait for does not hold it up.  Blocks.
 

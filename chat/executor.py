@@ -46,6 +46,14 @@ class Executor(ABC):
     def do(self, job: Callable[[Engine], T]) -> T:
         """Return `job(engine)`.  Blocks.  Raises: DatabaseUnavailable, and whatever `job` raises."""
 
+    def do_at_once(self, job: Callable[[Engine], object]) -> bool:
+        """Do `job(engine)` if that takes a moment only; False: perhaps it is done, or being done.  Never yields.
+
+        Raises: whatever `job` raises.
+        """
+        del job
+        return False
+
     @abstractmethod
     def look(self, job: Callable[[Engine], T]) -> T:
         """The same with an engine that only reads, and waits for nobody who writes."""
@@ -82,11 +90,19 @@ class InThreads(Executor):
 
     def do(self, job: Callable[[Engine], T]) -> T:
         result = self._writer.do(job)
+        self._count()
+        return result
+
+    def do_at_once(self, job: Callable[[Engine], object]) -> bool:
+        is_done = self._writer.do_at_once(job)
+        self._count()
+        return is_done
+
+    def _count(self) -> None:
         self._ahead += 1
         if self._checker is not None and self._ahead > CHECKPOINT_EVERY and not self._is_checking:
             self._is_checking = True
             gevent.spawn(self._check, self._checker)
-        return result
 
     def _check(self, checker: "_Thread") -> None:
         try:
@@ -136,6 +152,16 @@ class _Thread:
                 pause = min(2 * pause, LONGEST_PAUSE)
         return work.outcome()
 
+    def do_at_once(self, job: Callable[[Engine], object]) -> bool:
+        if self._is_closed or self._serving is None or self._turn.locked():
+            return False
+        work = _Work(job)
+        self._works.put(work)
+        work.give_way(HEAD_START)
+        if work.is_done:
+            work.outcome()
+        return work.is_done
+
     def _check_open(self) -> None:
         if self._is_closed:
             raise DatabaseUnavailable
@@ -172,7 +198,7 @@ class _Thread:
 class _Work(Generic[T]):
     """One piece of work for another thread, and what has come of it."""
 
-    __slots__ = ("_error", "_is_done", "_job", "_loop", "_over", "_result", "_under_way")
+    __slots__ = ("_error", "_job", "_loop", "_over", "_result", "_under_way", "is_done")
 
     def __init__(self, job: Callable[[Engine], T]) -> None:
         self._job = job
@@ -180,7 +206,7 @@ class _Work(Generic[T]):
         self._error: BaseException | None = None
         self._under_way = allocate_lock()
         self._under_way.acquire()
-        self._is_done = False
+        self.is_done = False
         self._over: Event | None = None  # for who waits
         self._loop = gevent.get_hub().loop
 
@@ -190,23 +216,23 @@ class _Work(Generic[T]):
             self._result = self._job(opened())
         except BaseException as exc:
             self._error = exc
-        self._is_done = True
+        self.is_done = True
         self._under_way.release()
         if self._over is not None:
             self._loop.run_callback_threadsafe(self._over.set)
 
     def give_way(self, seconds: float) -> None:
         """Let the other thread have the interpreter until it is done, for so long at most.  No greenlet runs meanwhile."""
-        if not self._is_done:
+        if not self.is_done:
             self._under_way.acquire(timeout=seconds)
 
     def wait(self, seconds: float) -> bool:
         """Return whether it is done, as soon as it is, or after so many seconds.  Blocks."""
-        if not self._is_done:
+        if not self.is_done:
             self._over = self._over or Event()
-            if not self._is_done:  # which it may have been done before it could know that somebody waits
+            if not self.is_done:  # which it may have been done before it could know that somebody waits
                 self._over.wait(seconds)
-        return self._is_done
+        return self.is_done
 
     def outcome(self) -> T:
         """What came of it.  Raises: what it raised."""

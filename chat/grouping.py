@@ -45,6 +45,11 @@ class Grouping(Generic[T]):
         self._writing = BoundedSemaphore(1)
         self._gathering: _Batch[T] = _Batch()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being written down, or is to be."""
+        return bool(self._gathering.entries) or self._writing.locked()
+
     def put(self, item: T) -> None:
         """Return when it is written down.  Blocks.
 

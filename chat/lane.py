@@ -13,15 +13,19 @@ T = TypeVar("T")
 class Lane(Generic[T]):
     """Hands what was put to `work`, which raises nothing, batch after batch.
 
-    Where the work `waits` it has a greenlet, but only while there is some: a channel that is silent has one less.
-    Otherwise it is done at once by whoever calls `go`, without a turn of the hub.
+    Where the work `waits` it has a greenlet, but only while there is some: a channel that is silent has one less.  Before
+    that is begun, `at_once` may do the batch, or leave it all to `work`; it never yields.  Otherwise the work is done by
+    whoever calls `go`, without a turn of the hub.
     """
 
-    __slots__ = ("_done", "_done_one", "_given_up", "_greenlet", "_waits", "_work", "under_way", "waiting")
+    __slots__ = ("_at_once", "_done", "_done_one", "_given_up", "_greenlet", "_waits", "_work", "under_way", "waiting")
 
-    def __init__(self, work: Callable[[list[T]], object], *, waits: bool) -> None:
+    def __init__(
+        self, work: Callable[[list[T]], object], *, waits: bool, at_once: Callable[[list[T]], bool] = lambda _: False
+    ) -> None:
         self._work = work
         self._waits = waits
+        self._at_once = at_once
         self._greenlet: gevent.Greenlet[[], None] | None = None
         self._done = 0  # items of all batches so far
         self._done_one = Flag()
@@ -43,12 +47,27 @@ class Lane(Generic[T]):
 
     def go(self) -> None:
         """Have done what was put.  Never yields."""
-        if not self.waiting or self._greenlet is not None:
-            return
-        if self._waits:
-            self._greenlet = gevent.spawn(self._run)
-        else:
-            self._run()
+        while self.waiting and not self.under_way and self._greenlet is None:
+            if self._waits and not self._is_done_at_once():
+                self._greenlet = gevent.spawn(self._run)
+            elif not self._waits:
+                self._run()
+
+    def _is_done_at_once(self) -> bool:
+        """Otherwise it still waits, in its place."""
+        batch = self.under_way = self.waiting
+        self.waiting = []
+        is_done = True  # or given up, if it raises after all
+        try:
+            is_done = self._at_once(batch)
+        finally:
+            self.under_way = []
+            if is_done:
+                self._done += len(batch)
+                self._done_one.set()
+            else:
+                self.waiting = batch + self.waiting
+        return is_done
 
     def wait(self) -> None:
         """Return when all that was put before is done, or given up.  Blocks."""

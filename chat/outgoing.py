@@ -82,7 +82,7 @@ class Outgoing:
         self._window = window
         self._on_settled = on_settled
         self._given_up = False
-        self._ordered: Lane[Said] = Lane(self._publish, waits=broker.waits)
+        self._ordered: Lane[Said] = Lane(self._publish, waits=broker.waits, at_once=self._publish_at_once)
         if broker.waits:
             fanout.expect(self._ordered.wait_idle)
         self._typing: Lane[IsTyping] = Lane(self._say, waits=broker.waits)
@@ -162,6 +162,18 @@ class Outgoing:
             error = self._unavailable(exc)
             left = [said for said in batch if not said.is_settled]
             self._settle(left, [error] * len(left))
+
+    def _publish_at_once(self, batch: Sequence[Said]) -> bool:
+        """Publish it if that takes a moment only; otherwise nothing is settled.  Never yields."""
+        if any(isinstance(said.event, Edited | Deleted) for said in batch):
+            return False
+        try:
+            fates = self._broker.publish_at_once(self._key, [said.event for said in batch])
+        except Exception:  # which the lane meets again
+            return False
+        if fates is not None:
+            self._settle(batch, fates)
+        return fates is not None
 
     def _publish_parts(self, batch: Sequence[Said]) -> None:
         """Publish it in as few parts as the edits and deletes in it allow: each is judged by what was said before."""

@@ -12,9 +12,8 @@ from chat.mentions import mentioned
 CHANGES: Final = (Edited, Deleted)
 Mention: TypeAlias = tuple[str, int, int, str]
 
-INSERT: Final = """
-    INSERT INTO chat_log (log, "offset", kind, sender, text, date, id, target, rendered) {} ON CONFLICT DO NOTHING
-"""
+INSERT: Final = 'INSERT INTO chat_log (log, "offset", kind, sender, text, date, id, target, rendered) {}'
+INSERT_NEW: Final = f"{INSERT} ON CONFLICT DO NOTHING"
 INSERTED: Final = (TEXT, WHOLE, TEXT, TEXT, TEXT, WHOLE, TEXT, WHOLE, FLAG)
 MENTION: Final = """
     INSERT INTO chat_mentions (log, "offset", source, username) SELECT * FROM ({}) AS mention WHERE NOT EXISTS (
@@ -81,7 +80,10 @@ class Appending:
     def append(self, additions: Sequence[Addition]) -> None:
         """Add all of them.  Blocks.  Raises: OffsetTaken, and SQLAlchemy's errors."""
         rows = [row for addition in additions for row in addition.rows]
-        if self._statements.execute_rows(INSERT, INSERTED, rows) != len(rows):
+        is_all = not any(addition.changes or addition.mentions for addition in additions)
+        if is_all and self._statements.execute_alone(INSERT, INSERTED, rows):
+            return
+        if self._statements.execute_rows(INSERT_NEW, INSERTED, rows) != len(rows):
             self._check(rows)
         for addition in additions:
             for kind, log, offset, target in addition.changes:

@@ -49,6 +49,14 @@ class Archive(ABC):
         held by another event: read what is there; NotStorable: none of these is kept, and one of them never can be.
         """
 
+    def append_at_once(self, log: str, events: Sequence[Logged]) -> bool:
+        """The same, if it takes a moment only, in which everything else stands still.  Never yields; raises nothing.
+
+        False: perhaps they are kept, perhaps not, or not yet; `append` them, as they are, before anything else.
+        """
+        del log, events
+        return False
+
     @abstractmethod
     def read(self, log: str, after: int, limit: int) -> list[Logged]:
         """The first `limit` past offset `after`, in order.  What retention took is missing.  Blocks."""

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import dropwhile
 from logging import getLogger
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, select, text
@@ -35,6 +36,8 @@ EVENTS: Final = select(
 ).where(LogRow.kind != GONE)
 MESSAGES: Final = select(LogRow).where(LogRow.kind == MESSAGE)
 RAISED: Final = "P0001"  # raise_exception (PostgreSQL, appendix A)
+REST: Final = 0.002  # seconds between two moments in which everything stands still: many channels share a transaction
+LONG_REST: Final = 0.1  # the same after one that was too short
 IDS: Final = 1000  # rows that are looked at once, from the end, for one that is too old
 
 MARK: Final = """
@@ -81,6 +84,7 @@ class SqlArchive(Archive):
         self._database = database
         self._clock = clock or SystemClock()
         self._additions = Grouping(self._add, (NotStorable, OffsetTaken))
+        self._rested = 0.0  # when everything may stand still again; of time.monotonic
         self._marks = Marks(self._write_marks, self._clock)
         self._retention = Retention(database)
 
@@ -92,6 +96,17 @@ class SqlArchive(Archive):
         except (ValueError, OverflowError) as exc:
             raise NotStorable from exc
         self._additions.put(added)
+
+    def append_at_once(self, log: str, events: Sequence[Logged]) -> bool:
+        if self._additions.is_busy or monotonic() < self._rested:
+            return False
+        try:
+            added = addition(log, events)
+        except (ValueError, OverflowError):
+            return False
+        is_done = self._database.write_at_once(lambda statements: Appending(statements).append([added]))
+        self._rested = monotonic() + (REST if is_done else LONG_REST)
+        return is_done
 
     def _add(self, additions: Sequence[Addition]) -> None:
         try:

@@ -48,6 +48,14 @@ class Broker(ABC):
         """
 
     @abstractmethod
+    def publish_at_once(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError] | None:
+        """The same, if it takes a moment only.  Never yields.
+
+        None: nobody has heard of any of them, but the log may hold them; `publish` them, as they are, before anything else
+        that is logged in this channel.
+        """
+
+    @abstractmethod
     def said(self, key: str, sender: str, id: str) -> int:
         """The offset of what `sender` had logged by that id in the last 5 minutes; 0 when nothing was.  Blocks.
 

@@ -4,7 +4,7 @@ Write-ahead with an archive.  When an append fails in a way that leaves open whe
 what the archive has: what is there is heard and keeps its offset, so that no offset is used twice.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final, TypeAlias
 
@@ -79,17 +79,17 @@ class MemoryBroker(Broker):
 
     def publish(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError]:
         log = self._log(key)
-        if not any(isinstance(event, LOGGED) for event in events):
-            log.tell(events, self._clock.monotonic())
-            return [0] * len(events)
-        self._adopt(log)
+        if any(isinstance(event, LOGGED) for event in events):
+            self._adopt(log)
         outcomes, fresh = _sift(log, events, self._clock.monotonic())
-        refused = self._append(log, fresh)
-        outcomes.update({_which(event): event.offset for event in fresh})
-        outcomes.update(refused)
-        kept = {id(event) for event in fresh if _which(event) not in refused}
-        log.tell([event for event in events if not isinstance(event, LOGGED) or id(event) in kept], self._clock.monotonic())
-        return [outcomes[_which(event)] if isinstance(event, LOGGED) else 0 for event in events]
+        return self._tell(log, events, outcomes, fresh, self._append(log, fresh))
+
+    def publish_at_once(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError] | None:
+        log = self._log(key)
+        outcomes, fresh = _sift(log, events, self._clock.monotonic())
+        if fresh and (log.in_doubt or not self._is_kept_at_once(log, fresh)):
+            return None
+        return self._tell(log, events, outcomes, fresh, {})
 
     def said(self, key: str, sender: str, id: str) -> int:
         log = self._log(key)
@@ -151,6 +151,25 @@ class MemoryBroker(Broker):
         except KeyError:
             raise ChannelClosed(key.partition("/")[0]) from None
 
+    def _tell(
+        self,
+        log: _Log,
+        events: Sequence[Published],
+        outcomes: dict[Which, int | ChatError],
+        fresh: Sequence[Logged],
+        refused: Mapping[Which, ChatError],
+    ) -> Sequence[int | ChatError]:
+        """Tell of `events`, of which the `fresh` ones are in the log now; return what has become of each."""
+        outcomes.update({_which(event): event.offset for event in fresh})
+        outcomes.update(refused)
+        kept = {id(event) for event in fresh if _which(event) not in refused}
+        log.tell([event for event in events if not isinstance(event, LOGGED) or id(event) in kept], self._clock.monotonic())
+        return [outcomes[_which(event)] if isinstance(event, LOGGED) else 0 for event in events]
+
+    def _is_kept_at_once(self, log: _Log, events: Sequence[Logged]) -> bool:
+        _number(events, log.recent.last)
+        return self._archive is None or self._archive.append_at_once(log.name, events)
+
     def _append(self, log: _Log, events: Sequence[Logged]) -> dict[Which, ChatError]:
         """Number `events`, and write them ahead; return those that the archive refuses, and why.
 
@@ -160,8 +179,7 @@ class MemoryBroker(Broker):
         last, parts = log.recent.last, [events]
         while parts:
             part = parts.pop()
-            for offset, event in enumerate(part, last + 1):
-                event.offset = offset
+            _number(part, last)
             try:
                 self._write(log, part)
             except NotStorable as exc:
@@ -211,6 +229,11 @@ def _sift(log: _Log, events: Iterable[Published], now: float) -> tuple[dict[Whic
             else:
                 known[_which(event)] = offset
     return known, list(fresh.values())
+
+
+def _number(events: Iterable[Logged], last: int) -> None:
+    for offset, event in enumerate(events, last + 1):
+        event.offset = offset
 
 
 def _which(event: Logged) -> Which:

@@ -69,6 +69,12 @@ class GatedArchive(MemoryArchive):
         super().append(log, events)
         self.batches.append(len(events))
 
+    def append_at_once(self, log: str, events: Sequence[Logged]) -> bool:
+        if not self.gate.is_set() or self.fault is not None or not super().append_at_once(log, events):
+            return False
+        self.batches.append(len(events))
+        return True
+
     def read(self, log: str, after: int, limit: int) -> list[Logged]:
         with self._reading():
             return super().read(log, after, limit)

@@ -147,6 +147,14 @@ class RecordedArchive(GatedArchive):
     def append(self, log: str, events: Sequence[Logged]) -> None:
         now = self.clock.monotonic()
         super().append(log, events)
+        self._record(now, log, events)
+
+    def append_at_once(self, log: str, events: Sequence[Logged]) -> bool:
+        if is_kept := super().append_at_once(log, events):
+            self._record(self.clock.monotonic(), log, events)
+        return is_kept
+
+    def _record(self, now: float, log: str, events: Sequence[Logged]) -> None:
         kept = self.logs.setdefault(log, [])
         assert [event.offset for event in events] == list(range(len(kept) + 1, len(kept) + len(events) + 1))
         kept += [(now, copy(event)) for event in events]

@@ -88,6 +88,70 @@ def test_where_the_work_does_not_wait_it_is_done_at_once(work):
     assert work.done == [[1, 2]]
 
 
+def test_what_can_be_done_at_once_takes_no_turn_and_no_greenlet(work):
+    done: list[list[int]] = []
+    lane = Lane(work, waits=True, at_once=lambda batch: done.append(list(batch)) is None)
+    with never_yields():
+        put(lane, 1, 2)
+        lane.put(3)
+        lane.wait()
+
+    assert done == [[1, 2], [3]]
+    assert (work.done, bool(lane), chat_greenlets()) == ([], False, [])
+
+
+def test_what_cannot_is_done_in_its_place_and_what_comes_behind_is_not_tried(work):
+    tried: list[list[int]] = []
+
+    def at_once(batch: list[int]) -> bool:
+        tried.append(list(batch))
+        put(lane, 3)
+        return False
+
+    lane = Lane(work, waits=True, at_once=at_once)
+    put(lane, 1, 2)
+    put(lane, 4)
+    gevent.idle()
+    put(lane, 5)
+    work.gate.set()
+    lane.wait()
+
+    assert tried == [[1, 2]]
+    assert work.done == [[1, 2, 3, 4], [5]]
+
+
+def test_what_is_put_while_something_is_done_at_once_is_the_next_batch():
+    done: list[list[int]] = []
+
+    def at_once(batch: list[int]) -> bool:
+        done.append(list(batch))
+        if batch == [1]:
+            put(lane, 2)
+        return True
+
+    lane = Lane(pytest.fail, waits=True, at_once=at_once)
+    put(lane, 1)
+
+    assert done == [[1], [2]]
+    assert not lane
+
+
+def test_one_that_fails_at_once_after_all_holds_up_nothing(work):
+    def at_once(batch: list[int]) -> bool:
+        if batch == [1]:
+            raise ZeroDivisionError
+        return False
+
+    lane = Lane(work, waits=True, at_once=at_once)
+    with pytest.raises(ZeroDivisionError):
+        put(lane, 1)
+    work.gate.set()
+    put(lane, 2)
+    lane.wait()
+
+    assert work.done == [[2]]
+
+
 def test_who_waits_does_not_wait_for_what_is_put_later():
     seen: list[list[int]] = []
     second = Flag()

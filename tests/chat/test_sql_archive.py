@@ -19,7 +19,7 @@ from chat.event import Deleted, Edited, Message
 from chat.schema import CHAT
 from tests.chat.contracts.test_archive import AGES_AGO, DATE, everything, said, say
 from tests.chat.locks import holding
-from tests.chat.steps import wait_until
+from tests.chat.steps import never_yields, wait_until
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 TOP = Path(__file__).parents[2]
@@ -100,10 +100,21 @@ def append_all(archive: SqlArchive, texts: list[str]) -> list[str]:
     return [greenlet.value for greenlet in greenlets]
 
 
-def test_what_waits_in_all_logs_is_one_transaction(archive, watched):
-    assert append_all(archive, ["hello"] * 40) == ["kept"] * 40
+@pytest.mark.parametrize("logs", [1300, 10], ids=["in many statements", "in one"])
+def test_what_waits_in_all_logs_is_one_transaction(archive, watched, logs):
+    assert append_all(archive, ["hello"] * logs) == ["kept"] * logs
 
-    assert watched.counts == [120]
+    assert watched.counts == [3 * logs]
+
+
+@SQLITE
+def test_what_takes_a_moment_only_is_kept_at_once(archive):
+    def is_kept() -> bool:
+        with never_yields():
+            return archive.append_at_once("lobby", said(1, 2))
+
+    wait_until(is_kept)  # the machine may have no moment for it
+    assert everything(archive) == said(1, 2)
 
 
 def test_what_the_database_refuses_costs_its_own_caller_only(poisonable, caplog):
@@ -208,6 +219,20 @@ def test_while_another_process_holds_the_lock_what_reads_goes_on_and_what_was_sa
         process.communicate("go on\n", timeout=5)
         appending.get(timeout=5)
     assert everything(archive) == said(1, 2)
+
+
+@SQLITE
+def test_what_takes_longer_is_kept_once_when_it_is_appended(archive, tmp_path):
+    archive.append("lobby", said(1))
+    with holding(f"{tmp_path}/chat.db") as process:
+        with never_yields():
+            assert not archive.append_at_once("lobby", said(2))
+            assert not archive.append_at_once("hall", said(1))  # nor is it tried again so soon
+        process.communicate("go on\n", timeout=5)
+        archive.append("lobby", said(2, 3))
+
+    assert everything(archive) == said(1, 2, 3)
+    assert everything(archive, "hall") == []
 
 
 def test_what_was_appended_survives_a_kill(archive, database_url):

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from chat.broker import Broker
+from chat.errors import ChatError
 from chat.event import Message, Published
 from chat.registry import ChannelRecord
+from tests.chat.steps import never_yields
 
 DATE = datetime(2026, 1, 2, 15, 4, 5, tzinfo=UTC)
 LOBBY = ChannelRecord("lobby", "e1", "l1")
@@ -26,6 +29,13 @@ class Heard:
     @property
     def texts(self) -> list[str]:
         return [event.text for event in self.events]
+
+
+def publish_somehow(broker: Broker, events: Sequence[Published]) -> Sequence[int | ChatError]:
+    """At once if that can be, as a channel does it."""
+    with never_yields():
+        fates = broker.publish_at_once(LOBBY.key, events)
+    return broker.publish(LOBBY.key, events) if fates is None else fates
 
 
 def say(*texts: str) -> list[Message]:

@@ -79,6 +79,24 @@ def test_an_empty_archive_has_nothing(archive):
     assert archive.unread("ada", ["lobby"]) == {"lobby": Unread(0, 0)}
 
 
+def test_what_is_not_kept_at_once_can_be_appended(archive):
+    with never_yields():
+        is_kept = archive.append_at_once("lobby", said(1, 2))
+    if not is_kept:
+        archive.append("lobby", said(1, 2))
+
+    assert everything(archive) == said(1, 2)
+    archive.append("lobby", said(1, 2, 3))
+    assert everything(archive) == said(1, 2, 3)
+
+
+def test_an_offset_that_is_taken_is_not_taken_at_once_either(archive):
+    archive.append("lobby", said(1))
+
+    assert not archive.append_at_once("lobby", [say("another", 1, "bob")])
+    assert everything(archive) == said(1)
+
+
 def test_what_was_appended_can_be_read(archive):
     archive.append("lobby", said(1, 2, 3))
 

@@ -1,6 +1,6 @@
 """What every `Broker` must do.  A new backend adds a parameter to `broker`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -8,8 +8,8 @@ import pytest
 from chat.archive import Archive, MemoryArchive
 from chat.archive.sql import SqlArchive
 from chat.broker import Broker, MemoryBroker
-from chat.errors import ChannelClosed
-from chat.event import Deleted, Edited, IsTyping, Joined, Left, Message, Past, Presence, User, Whisper
+from chat.errors import ChannelClosed, ChatError
+from chat.event import Deleted, Edited, IsTyping, Joined, Left, Message, Past, Presence, Published, User, Whisper
 from chat.registry import ChannelRecord
 from tests.chat.contracts.hearing import DATE, LOBBY, Heard, say
 from tests.chat.steps import never_yields
@@ -17,10 +17,18 @@ from tests.chat.steps import never_yields
 KEPT = 5  # how many events the brokers below keep at hand
 AGE = 600.0  # seconds for which they do
 FORGETFUL = pytest.mark.parametrize("backend", ["memory"], indirect=True)
-LASTING = pytest.mark.parametrize("backend", ["archived", "sqlite"], indirect=True)
+LASTING = pytest.mark.parametrize("backend", ["archived", "archived, at once", "sqlite"], indirect=True)
 
 
-@pytest.fixture(params=["memory", "archived", "sqlite"])
+class AtOnce(MemoryBroker):
+    """Publishes at once what can be."""
+
+    def publish(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError]:
+        fates = self.publish_at_once(key, events)
+        return super().publish(key, events) if fates is None else fates
+
+
+@pytest.fixture(params=["memory", "archived", "archived, at once", "sqlite"])
 def backend(request) -> str:
     return request.param
 
@@ -35,14 +43,15 @@ def archive(backend, clock, request) -> Iterator[Archive | None]:
     if backend == "memory":
         yield None
         return
-    archive = MemoryArchive(clock) if backend == "archived" else SqlArchive(request.getfixturevalue("database"), clock)
+    archive = SqlArchive(request.getfixturevalue("database"), clock) if backend == "sqlite" else MemoryArchive(clock)
     yield archive
     archive.close()
 
 
 @pytest.fixture
-def broker(archive, clock) -> Broker:
-    return MemoryBroker(archive, recent=KEPT, age=AGE, clock=clock)
+def broker(backend, archive, clock) -> Broker:
+    kind = AtOnce if backend == "archived, at once" else MemoryBroker
+    return kind(archive, recent=KEPT, age=AGE, clock=clock)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from chat.broker import MemoryBroker
 from chat.errors import BrokerUnavailable, NotStorable
 from chat.event import Deleted, Edited, Joined, Logged, Message, Published, User, Whisper
 from chat.testing import TurnedClock
-from tests.chat.contracts.hearing import LOBBY, Heard
+from tests.chat.contracts.hearing import LOBBY, Heard, publish_somehow
 from tests.chat.contracts.troubled import Troubled
 
 IDS = st.sampled_from(["", "", "k1", "k2", "k3"])
@@ -22,11 +22,12 @@ SAYINGS = st.one_of(
     st.tuples(st.sampled_from(["delete", "whisper", "joined"]), st.just("text"), IDS),
 )
 FAULTS = st.lists(st.sampled_from(["none", "none", "unavailable", "kept", "late"]), max_size=4)
+MOMENTS = st.lists(st.sampled_from(["none", "kept", "kept unnoticed"]), max_size=4)
 STEPS = st.one_of(
-    st.tuples(st.just("publish"), st.lists(SAYINGS, min_size=1, max_size=5), FAULTS),
-    st.tuples(st.just("publish slowly"), st.lists(SAYINGS, min_size=1, max_size=5), FAULTS),
-    st.tuples(st.just("reopen"), st.just([]), st.just([])),
-    st.tuples(st.just("come late"), st.just([]), st.just([])),
+    st.tuples(st.just("publish"), st.lists(SAYINGS, min_size=1, max_size=5), FAULTS, MOMENTS),
+    st.tuples(st.just("publish slowly"), st.lists(SAYINGS, min_size=1, max_size=5), FAULTS, st.just([])),
+    st.tuples(st.just("reopen"), st.just([]), st.just([]), st.just([])),
+    st.tuples(st.just("come late"), st.just([]), st.just([]), st.just([])),
 )
 
 
@@ -70,7 +71,7 @@ class Model:
     def publish(self, sayings: Sequence[tuple[str, str, str]]) -> None:
         events = [self.event(*saying) for saying in sayings]
         try:
-            outcomes = self.broker.publish(LOBBY.key, events)
+            outcomes = publish_somehow(self.broker, events)
         except BrokerUnavailable:
             return
         assert len(outcomes) == len(events)
@@ -94,8 +95,9 @@ class Model:
         self.archive.go.set()
         slow.get(timeout=5)
 
-    def step(self, what: str, sayings: Sequence[tuple[str, str, str]], faults: list[str]) -> None:
+    def step(self, what: str, sayings: Sequence[tuple[str, str, str]], faults: list[str], moments: list[str]) -> None:
         self.archive.faults = list(faults)
+        self.archive.moments = list(moments)
         if what == "publish":
             self.publish(sayings)
         elif what == "publish slowly":
@@ -105,6 +107,7 @@ class Model:
         else:
             self.archive.come_late()
         self.archive.faults = []
+        self.archive.moments = []
         self.check()
 
     def check(self) -> None:

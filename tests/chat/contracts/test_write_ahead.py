@@ -111,6 +111,28 @@ def test_what_was_kept_although_it_failed_is_heard_before_the_next_and_keeps_its
     assert kept(archive) == [(event.offset, event.text) for event in heard.events] == [(1, "one"), (2, "two"), (3, "three")]
 
 
+def test_before_it_is_known_what_was_kept_nothing_is_published_at_once(broker, archive, heard):
+    archive.faults, archive.moments = ["kept"], ["kept"]
+    with pytest.raises(BrokerUnavailable):
+        broker.publish(LOBBY.key, say("one"))
+
+    assert broker.publish_at_once(LOBBY.key, say("two")) is None
+    assert broker.publish(LOBBY.key, say("two")) == [2]
+    assert archive.moments == ["kept"]  # it was not even asked
+    assert heard.texts == ["one", "two"]
+
+
+def test_what_was_kept_at_once_unnoticed_is_heard_and_acked_once(broker, archive, heard):
+    archive.moments = ["kept unnoticed"]
+    events = [*say("one", "two"), JOIN]
+
+    assert broker.publish_at_once(LOBBY.key, events) is None
+    assert heard.events == []
+    assert broker.publish(LOBBY.key, [*events, *say("three")]) == [1, 2, 0, 3]
+    assert kept(archive) == [(1, "one"), (2, "two"), (3, "three")]
+    assert heard.events[:3] == events
+
+
 def test_said_again_it_is_acked_as_what_it_was(broker, archive, heard):
     archive.faults = ["kept"]
     batch = [message("one", "k1"), message("two", "k2")]

@@ -82,7 +82,7 @@ class MemoryArchive(Archive):
             kept.append(event)
 
     def append_at_once(self, log: str, events: Sequence[Logged]) -> bool:
-        with suppress(BrokerUnavailable):
+        with suppress(BrokerUnavailable):  # not by what a subclass makes of it, which may wait
             MemoryArchive.append(self, log, events)
             return True
         return False

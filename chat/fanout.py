@@ -23,7 +23,7 @@ from chat.turn import yield_turn
 SLICE: Final = 0.005  # seconds of writing before other channels and sockets get a turn
 BACKLOG: Final = 256  # items that wait while a turn is written, before publishers wait
 PATIENCE: Final = 0.25  # of the time that the last turn took, for what the log is taking just now
-DEAR: Final = 0.002  # seconds that the last turn took at least for that to be worth while
+DEAR: Final = 0.002  # seconds that the last turn took at least for any waiting to be worth while
 LOOK: Final = 64  # writes between two looks at the clock: about 0.3 ms
 
 
@@ -148,9 +148,19 @@ class Fanout:
                 self._written += self._writing
                 self._writing = 0
                 self._wrote.set()
-                gevent.sleep(0)  # the other greenlets' turn; what they have to tell becomes the next batch
+                self._give_way()
             self._work.clear()
             self._work.wait()
+
+    def _give_way(self) -> None:
+        """Give the other greenlets a turn; what they have to tell becomes the next batch.
+
+        When this one took long, sockets first: whoever heard it early has answered between two slices, and whoever heard it
+        late shall be in the same batch, for two cost twice as much.
+        """
+        if self._took >= DEAR:
+            yield_turn()
+        gevent.sleep(0)
 
     def _await_more(self) -> None:
         """Who comes and goes, or types, waits for no log."""

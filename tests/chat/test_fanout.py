@@ -10,6 +10,7 @@ from gevent import get_hub
 from chat.closing import KICKED
 from chat.event import Joined, Message, Whisper
 from chat.fanout import LOOK, SLICE
+from chat.requests import Publish
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear_until, wait_until
 
@@ -246,3 +247,38 @@ def test_while_a_large_room_is_written_to_the_sockets_have_their_turn(lobby, for
 
     assert len(written) == 1
     assert written[0] <= 2 * LOOK
+
+
+class Answering(Slow):
+    """Does something at the next write, once it is armed."""
+
+    def __init__(self, form) -> None:
+        super().__init__(form)
+        self.answer = lambda: None
+
+    def write(self, data):
+        super().write(data)
+        answer, self.answer = self.answer, lambda: None
+        answer()
+
+
+def test_after_a_turn_that_took_long_what_sockets_have_brought_is_in_the_next_one_too(lobby, form):
+    first, last = Answering(form), Answering(form)
+    for number, conn in enumerate([first, *(Slow(form) for _ in range(10)), last]):
+        lobby.connect_user(f"user {number}", conn)
+    lobby.flush()
+    form.batches.clear()
+    here, there = os.pipe()
+    watcher = get_hub().loop.io(here, 1)  # readable
+    watcher.start(lambda: os.read(here, 1) and last.ask(Publish("late")))
+    first.answer = lambda: first.ask(Publish("early"))
+    last.answer = lambda: os.write(there, b"x")
+    try:
+        lobby.new_system_broadcast("hello")
+        last.wait_for(Message, 3)
+    finally:
+        watcher.close()
+        os.close(here)
+        os.close(there)
+
+    assert [[event.text for event in batch] for batch in form.batches] == [["hello"], ["early", "late"]]

@@ -23,7 +23,7 @@ from chat.turn import yield_turn
 SLICE: Final = 0.005  # seconds of writing before other channels and sockets get a turn
 BACKLOG: Final = 256  # items that wait while a turn is written, before publishers wait
 PATIENCE: Final = 0.25  # of the time that the last turn took, for what the log is taking just now
-DEAR: Final = 0.002  # seconds that the last turn took at least for any waiting to be worth while
+DEAR: Final = 0.002  # seconds that the last turn took at least for that to be worth while
 LOOK: Final = 64  # writes between two looks at the clock: about 0.3 ms
 
 
@@ -74,6 +74,7 @@ class Fanout:
         self._groups: dict[Format, Group] = {}
         self._users: dict[str, tuple[Member, ...]] = {}
         self._took = 0.0  # seconds for the last turn
+        self._was_sliced = False  # whether others had a turn in the middle of it
         self._wait_for_log: Callable[[float], None] | None = None
         self._greenlet = gevent.spawn(self._run)
 
@@ -155,12 +156,15 @@ class Fanout:
     def _give_way(self) -> None:
         """Give the other greenlets a turn; what they have to tell becomes the next batch.
 
-        When this one took long, sockets first: whoever heard it early has answered between two slices, and whoever heard it
-        late shall be in the same batch, for two cost twice as much.
+        Where sockets were heard between two slices, they are first: whoever heard the turn early has answered by now, and
+        whoever heard it late shall be in the same batch, for two cost twice as much.
         """
-        if self._took >= DEAR:
+        if self._was_sliced:
+            self._was_sliced = False
             yield_turn()
-        gevent.sleep(0)
+            yield_turn()  # for the channel's greenlet, which was told only now
+        else:
+            gevent.sleep(0)
 
     def _await_more(self) -> None:
         """Who comes and goes, or types, waits for no log."""
@@ -222,6 +226,7 @@ class Fanout:
                     sink.write(apart.get(sink, shared))
                 done += LOOK
                 if perf_counter() > slice_ends:
+                    self._was_sliced = True
                     yield_turn()
                     slice_ends = perf_counter() + SLICE
                     if len(group) < count:  # it does not grow meanwhile: we admit nobody while we write

@@ -262,9 +262,9 @@ class Answering(Slow):
         answer()
 
 
-def test_after_a_turn_that_took_long_what_sockets_have_brought_is_in_the_next_one_too(lobby, form):
+def test_after_a_turn_of_several_slices_what_sockets_have_brought_is_in_the_next_one_too(lobby, form):
     first, last = Answering(form), Answering(form)
-    for number, conn in enumerate([first, *(Slow(form) for _ in range(10)), last]):
+    for number, conn in enumerate([first, *(Slow(form) for _ in range(LOOK)), last]):
         lobby.connect_user(f"user {number}", conn)
     lobby.flush()
     form.batches.clear()

@@ -317,6 +317,9 @@ class BrokerUnavailable(ChatError):
     retry = True
     text = "the log cannot be reached; try again"
 
+    def __init__(self, why: str = "") -> None:
+        self.why = why  # for whoever runs the server
+
 
 class NotStorable(ChatError):
     """The database refuses this very event, whatever is beside it.  It was not said."""

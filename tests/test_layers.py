@@ -18,7 +18,14 @@ LAYERS = """
     chat.frames chat.mentions
     chat.wire
     chat.conn
-    chat.engine chat.migrations chat.bulk
+    chat.engine chat.migrations chat.bulk chat.bus.address
+    chat.bus.connecting
+    chat.bus.line
+    chat.bus.ear chat.bus.link
+    chat.bus.shard
+    chat.bus.cluster chat.bus.server
+    chat.bus.bus
+    chat.bus
     chat.executor chat.grouping
     chat.database chat.schema chat.inbox chat.crowd chat.restricted chat.hooks
     chat.tokens.base chat.presence.base chat.registry.base chat.archive.base

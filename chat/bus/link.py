@@ -1,0 +1,126 @@
+"""One connection to a Redis over which everybody in this process asks.
+
+The answers come in the order of the questions.  So one connection serves all greenlets that wait, and the busier it is the
+more goes together.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from hashlib import sha1
+from logging import Logger
+from time import monotonic
+from typing import Any, Final
+
+from gevent.event import AsyncResult
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TryAgainError,
+)
+
+from chat.bus.connecting import Connect, Word, pack
+from chat.bus.line import Line
+from chat.errors import BrokerUnavailable
+
+MOST: Final = 10_000  # questions that wait for an answer; more are refused
+PASSING: Final = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+
+
+class Script:
+    """Lua that runs in the server, all or nothing."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+class Question:
+    """One command, and who waits for what comes of it."""
+
+    __slots__ = ("answer", "asked_at", "hops", "script", "slot", "words")
+
+    def __init__(self, words: tuple[Word, ...], script: Script | None = None, slot: int = 0) -> None:
+        """`slot` says which node of a cluster is to be asked."""
+        self.words = words
+        self.script = script
+        self.slot = slot
+        self.hops = 0  # how often a cluster has sent us on
+        self.asked_at = 0.0
+        self.answer: AsyncResult[Any] = AsyncResult()
+
+    @classmethod
+    def of_script(cls, script: Script, keys: Sequence[Word], args: Sequence[Word], slot: int = 0) -> "Question":
+        """Run `script`."""
+        return cls(("EVALSHA", script.sha, len(keys), *keys, *args), script, slot)
+
+    def tell_whole(self, script: Script) -> None:
+        """Say the script's source the next time."""
+        self.words = ("EVAL", script.source, *self.words[2:])
+        self.script = None
+
+    def refuse(self) -> None:
+        """Nothing came of it, or nobody knows."""
+        self.answer.set_exception(BrokerUnavailable())
+
+
+OnRefused = Callable[[Question, RedisError], bool]
+"""See to a question that was refused; False: nothing can be done."""
+
+
+class Link(Line):
+    """Answers raise BrokerUnavailable when the Redis cannot be reached, or cannot do it now; then it may be done or not."""
+
+    def __init__(
+        self, name: str, connect: Connect, log: Logger, on_refused: OnRefused = lambda _question, _error: False
+    ) -> None:
+        super().__init__(name, connect, log)
+        self._on_refused = on_refused
+        self._waiting: deque[Question] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def ask(self, question: Question) -> None:
+        """Have it answered.  Never yields."""
+        if not self.is_up or len(self._waiting) >= MOST:
+            question.refuse()
+            return
+        question.asked_at = monotonic()
+        self._waiting.append(question)
+        self._put(pack(*question.words))
+
+    def _began(self) -> None:
+        pass
+
+    def _heard(self, answer: Any) -> None:
+        self._waiting.popleft().answer.set(answer)
+
+    def _refused(self, error: RedisError) -> None:
+        question = self._waiting.popleft()
+        if isinstance(error, NoScriptError) and question.script is not None:
+            question.tell_whole(question.script)
+            self.ask(question)
+        elif self._on_refused(question, error):
+            pass
+        elif isinstance(error, PASSING):
+            self._log.error("%s cannot do what it is asked: %s", self.name, error)
+            question.refuse()
+            if isinstance(error, ReadOnlyError):  # it was the master once
+                self.hang_up()
+        else:
+            question.answer.set_exception(error)
+
+    def _ended(self) -> None:
+        left, self._waiting = self._waiting, deque()
+        for question in left:
+            question.refuse()
+
+    def _waits_since(self) -> float | None:
+        return self._waiting[0].asked_at if self._waiting else None
+
+    def _ask_for_life(self) -> None:
+        self.ask(Question(("PING",)))

@@ -4,10 +4,11 @@ Everything goes through the inbox of the channel's greenlet, `ChannelLoop`, in o
 """
 
 from collections.abc import Callable
-from itertools import count
 from logging import Logger
+from time import monotonic
 from typing import Final, NamedTuple
 
+import gevent
 from gevent.event import AsyncResult
 from gevent.event import Event as Flag
 
@@ -22,6 +23,7 @@ from chat.event import Deleted, Edited, Message, Past, Whisper
 from chat.loop import ChannelLoop, Join, Leave, Stop, Sync
 from chat.member import EVERYBODY, Member, State, Step
 from chat.names import check_text, check_username
+from chat.orders import DropMembers, DropUser, End
 from chat.outgoing import Said
 from chat.presence import Presence
 from chat.reader import Missed
@@ -31,19 +33,22 @@ from chat.requests import PAGE, Request
 from chat.tokens import Grant
 
 PATIENCE: Final = 5.0  # seconds that a caller waits for space, or for the channel's end
+LOOK: Final = 0.02  # seconds between two looks at what other processes do
 HOOK_ROOM: Final = 10  # times the bound that calls may reach while a hook runs, because then none of them may wait
-
-_ids: Final = count(1)
 
 
 class Keeper(NamedTuple):
     """What a channel tells its server."""
 
+    new_id: Callable[[], str]
+    """Makes the id of another member, unique over all processes."""
     lasting: bool
     """An idle channel is unloaded, and comes back; otherwise that is its end."""
 
     on_close: Callable[["ChatChannel"], None]
     """It was closed: its name must be free when this returns.  May block."""
+    on_closed_elsewhere: Callable[["ChatChannel"], None]
+    """Another process has closed it, and its name is free.  Never yields."""
     on_end: Callable[["ChatChannel"], None]
     """It has ended, for whatever reason, and `offset` is final.  May block."""
 
@@ -73,6 +78,7 @@ class ChatChannel:
         self._presence = presence
         self._clock = clock
         self._keeper = keeper
+        self._is_closing = False
         self._loop = ChannelLoop(
             self,
             record,
@@ -81,6 +87,7 @@ class ChatChannel:
             presence=presence,
             clock=clock,
             log=log,
+            on_closed=self._closed_elsewhere,
             on_end=lambda _: keeper.on_end(self),
         )
         self._reception = Reception(self._loop, record, conf=conf, archive=archive, clock=clock)
@@ -100,7 +107,7 @@ class ChatChannel:
     @property
     def epoch(self) -> str:
         """What the offsets of this channel's log belong to; an opaque string."""
-        return self._record.epoch
+        return self._loop.epoch
 
     @property
     def log(self) -> str:
@@ -166,17 +173,18 @@ class ChatChannel:
     def remove_user(self, username: str) -> None:
         """End all connections of a user, who may come back; return once the user is not listed any more.
 
-        Raises: InvalidUser, UserNotHere, ChannelClosed, IdleChannel.
+        Raises: InvalidUser, UserNotHere, ChannelClosed, IdleChannel, BrokerUnavailable.
         """
         self._check_open()
         username = check_username(username)
         if not self._presence.is_listed(self._record.key, username):
             raise UserNotHere(username, "is not in the channel")
-        for member in [member for member in self._loop.members.values() if member.username == username]:
-            member.drop(KICKED)
+        self._broker.tell(self._record.key, DropUser(username, *KICKED))
         reached = Flag()
         self._loop.inbox.force(Sync(reached))
         self._wait_outside_hooks(reached)
+        if self._broker.shared and self._loop.may_wait:
+            self._await_gone(username)
 
     def connect_user(self, username: str, conn: Conn) -> None:
         """Let a user in over `conn`, without a token; return once the user is listed.
@@ -195,11 +203,18 @@ class ChatChannel:
         """End the channel: what was said before is delivered, then everybody is disconnected; the name is free at once.
 
         Returns when that is done, or after 5 seconds, while it goes on; in a hook at once.  Idempotent.
-        Raises: IdleChannel when it was only unloaded, so that another object stands for it now.
+        Raises: BrokerUnavailable: it is open as before, here at least; IdleChannel when it was only unloaded, so that
+        another object stands for it now.
         """
         if self._loop.ended_as is IdleChannel and self._keeper.lasting:
             raise IdleChannel(self.name)
-        if self._loop.ended_as is None:
+        if self._loop.ended_as is None and not self._is_closing:
+            self._is_closing = True
+            try:
+                self._broker.tell(self._record.key, End())
+            except BaseException:
+                self._is_closing = False
+                raise
             self._loop.ended_as = ChannelClosed
             try:
                 self._keeper.on_close(self)
@@ -229,15 +244,15 @@ class ChatChannel:
         Raises: UserAlreadyConnected, ChannelClosed, IdleChannel.
         """
         self._check_open()
-        member = Member(str(next(_ids)), grant, self, rights)
+        member = Member(self._keeper.new_id(), grant, self, rights)
         self._loop.members[member.id] = member  # before anything may yield: a channel with members is not unloaded
         try:
             evicted = self._presence.reserve(self._record.key, grant.username, member.id, self._conf.duplicate_user)
         except BaseException:
             self._loop.members.pop(member.id, None)
             raise
-        for loser in [self._loop.members[id] for id in evicted if id in self._loop.members]:
-            loser.drop(REPLACED)
+        if evicted:
+            self._broker.tell(self._record.key, DropMembers(tuple(evicted), *REPLACED))
         self._check_open()
         return member
 
@@ -290,7 +305,7 @@ class ChatChannel:
             raise self._loop.ended_as(self.name)
         listed: AsyncResult[None] | None = AsyncResult() if wait and not self._loop.hooks.running else None
         resume = member.resume
-        may_resume = resume is not None and resume.epoch == self._record.epoch and "history" in member.rights
+        may_resume = resume is not None and resume.epoch == self._loop.epoch and "history" in member.rights
         missed = Missed(resume) if resume is not None and may_resume else None
         self._loop.inbox.force(Join(member, listed, missed))
         if listed is None:
@@ -342,6 +357,18 @@ class ChatChannel:
     def _check_open(self) -> None:
         if self._loop.ended_as is not None:
             raise self._loop.ended_as(self.name)
+
+    def _closed_elsewhere(self) -> None:
+        if self._loop.ended_as is None and not self._is_closing:
+            self._loop.ended_as = ChannelClosed
+            self._keeper.on_closed_elsewhere(self)
+            self._loop.inbox.force(Stop(CHANNEL_CLOSED))
+
+    def _await_gone(self, username: str) -> None:
+        """Other processes need a moment to see their connections of that user off."""
+        until = monotonic() + PATIENCE
+        while self._presence.is_listed(self._record.key, username) and monotonic() < until:
+            gevent.sleep(LOOK)
 
     def _wait_outside_hooks(self, flag: Flag) -> None:
         if self._loop.may_wait:

@@ -13,9 +13,11 @@ from typing import Final, NamedTuple, TypeAlias
 import gevent
 from gevent.event import Event as Flag
 
+from chat.broker import Place
 from chat.conn import Sink
 from chat.crowd import LARGE
-from chat.event import LOGGED, Ack, Event, IsTyping, Logged, Page, Published, Refusal, Welcome, Whisper
+from chat.errors import ChatError
+from chat.event import LOGGED, Ack, Event, IsTyping, Logged, Page, Published, Refusal, User, Welcome, Whisper
 from chat.format import Format
 from chat.member import Member, State, Step
 from chat.turn import yield_turn
@@ -43,8 +45,16 @@ class Note(NamedTuple):
     event: Ack | Refusal | Page
 
 
+class Moved(NamedTuple):
+    """The log goes on from another place, which all members are told as if they had come back."""
+
+    place: Place
+
+
 Group: TypeAlias = dict[Member, Sink]  # members that get the same bytes
-Item: TypeAlias = Published | Arrival | Note
+Item: TypeAlias = Published | Arrival | Note | Moved
+Roster: TypeAlias = Callable[[], tuple[tuple[User, ...], int]]
+"""Some of the users that are here, and how many they are.  May block."""
 
 
 class Turn:
@@ -62,8 +72,9 @@ class Turn:
 class Fanout:
     """The members of one channel in this process, and what is on its way to them."""
 
-    def __init__(self, offset: int, log: Logger) -> None:
+    def __init__(self, offset: int, log: Logger, roster: Roster) -> None:
         self._log = log
+        self._roster = roster
         self.offset = offset  # of the last event that was written
         self._items: list[Item] = []
         self._work = Flag()
@@ -90,8 +101,8 @@ class Fanout:
         self._items.extend(events)
         self._work.set()
 
-    def put(self, item: Arrival | Note) -> None:
-        """Take what goes to one member, in its place among the batches.  Never yields."""
+    def put(self, item: Arrival | Note | Moved) -> None:
+        """Take what is no event, in its place among the batches.  Never yields."""
         self._items.append(item)
         self._work.set()
 
@@ -187,6 +198,10 @@ class Fanout:
                 self._write(turn)
                 turn = Turn()
                 self._admit(item)
+            elif isinstance(item, Moved):
+                self._write(turn)
+                turn = Turn()
+                self._move(item.place)
             else:
                 if turn.whispered:  # keep the order between a whisper and what was said after it
                     self._write(turn)
@@ -212,6 +227,17 @@ class Fanout:
         form = member.conn.format
         member.conn.write(form.encode([welcome]) + form.encode_for_one(missed))
         member.start()
+
+    def _move(self, place: Place) -> None:
+        try:
+            users, count = self._roster()
+        except ChatError:
+            users, count = (), 0  # who is here is told when that is known again
+        self.offset = place.offset
+        for form, group in list(self._groups.items()):
+            for member, sink in list(group.items()):
+                welcome = Welcome(member.user, users, count, place.epoch, place.offset, recovered=False)
+                sink.write(form.encode([welcome]))
 
     def _write(self, turn: Turn) -> None:
         """One write per member.  Yields only between slices; who ends meanwhile gets nothing any more."""

@@ -13,20 +13,21 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.event import Event as Flag
 
-from chat.broker import Broker
+from chat.broker import Broker, Place
 from chat.clock import Clock
 from chat.closing import CHANNEL_CLOSED, INTERNAL, Closing
 from chat.config import ServerConf
-from chat.crowd import LISTED
+from chat.crowd import LARGE, LISTED
 from chat.errors import BrokerUnavailable, ChannelClosed, ChatError, IdleChannel, UserNotHere
 from chat.event import Edited, Joined, Left, Message, Published, User, Welcome, Whisper
 from chat.event import Presence as Folded
-from chat.fanout import Arrival, Fanout
+from chat.fanout import Arrival, Fanout, Moved
 from chat.floor import Floor
 from chat.hooks import Hooks
 from chat.inbox import Inbox
 from chat.member import Member, State, Step
 from chat.notices import Notices
+from chat.orders import DropMembers, DropUser, Order
 from chat.outgoing import NOTICES, Outgoing, Said
 from chat.presence import Presence
 from chat.reader import Missed, Reader
@@ -34,6 +35,7 @@ from chat.registry import ChannelRecord
 from chat.restricted import Speech
 
 BATCH: Final = 256  # items in one turn at most, so that joins behind them wait a bounded time
+OWED: Final = 1.0  # seconds after which a leave is tried again that could not be written down
 
 T = TypeVar("T")
 
@@ -64,6 +66,10 @@ class Stop(NamedTuple):
     closing: Closing
 
 
+class _Restore(NamedTuple):
+    """Who is here may have been lost with the log."""
+
+
 class _Fold(NamedTuple):
     """A folded notice of a large room is due."""
 
@@ -72,7 +78,7 @@ class _Idle(NamedTuple):
     """Nothing may have happened for long enough."""
 
 
-Item: TypeAlias = Said | Join | Leave | Sync | Stop | _Fold | _Idle
+Item: TypeAlias = Said | Join | Leave | Sync | Stop | _Restore | _Fold | _Idle
 
 
 class _ToBeRead(Exception):
@@ -85,7 +91,8 @@ class _ToBeRead(Exception):
 class ChannelLoop:
     """The inside of a channel, whose outside `channel` is.
 
-    `inbox` is the way in, `done` is set when it has ended; `on_end(name)` is called shortly before.
+    `inbox` is the way in, `done` is set when it has ended; `on_end(name)` is called shortly before.  `on_closed` is called
+    in the hub when another process has closed the channel.
     """
 
     def __init__(
@@ -98,6 +105,7 @@ class ChannelLoop:
         presence: Presence,
         clock: Clock,
         log: Logger,
+        on_closed: Callable[[], None],
         on_end: Callable[[str], None],
     ) -> None:
         self._channel = channel
@@ -108,7 +116,9 @@ class ChannelLoop:
         self._presence = presence
         self._clock = clock
         self._log = log
+        self._on_closed = on_closed
         self._on_end = on_end
+        self.epoch = record.epoch
         self.ended_as: type[ChannelClosed] | type[IdleChannel] | None = None  # what is raised from then on
         self.done = Flag()
         self.members: dict[str, Member] = {}
@@ -116,7 +126,7 @@ class ChannelLoop:
         self._idle_is_due = False
         self.inbox: Inbox[Item] = Inbox(conf.inbox)
         self.floor = Floor(conf.inbox)
-        self.fanout = Fanout(record.offset, log)
+        self.fanout = Fanout(record.offset, log, self._roster)
         self.hooks = Hooks(conf.controller, log)
         self.out = Outgoing(record, broker, self.fanout, clock, log, window=conf.edit_window, on_settled=self._settled)
         self.reader = Reader(record, broker, self.fanout, self.out, log)
@@ -130,7 +140,7 @@ class ChannelLoop:
             fold=lambda: self.inbox.force(_Fold()),
         )
         try:
-            broker.open(record, self.fanout.heard)
+            self.epoch, self.fanout.offset = broker.open(record, self)
         except BaseException:
             self.fanout.stop()
             raise
@@ -156,6 +166,30 @@ class ChannelLoop:
     def held_at(self) -> int | None:
         """The last offset of the log while a hook runs and nothing is under way, otherwise None: it may be growing."""
         return self._broker.last(self._key) if self.hooks.running and not self.out.may_grow else None
+
+    # What the broker says: `chat.broker.Subscriber`
+
+    def heard(self, events: Sequence[Published]) -> None:
+        """Write it to all members."""
+        self.fanout.heard(events)
+
+    def moved(self, place: Place) -> None:
+        """Tell all members, and have them listed again."""
+        self.epoch = place.epoch
+        self.fanout.put(Moved(place))
+        self.inbox.force(_Restore())
+
+    def told(self, order: Order) -> None:
+        """Do it here."""
+        if isinstance(order, DropUser):
+            members = [member for member in self.members.values() if member.username == order.username]
+        elif isinstance(order, DropMembers):
+            members = [self.members[id] for id in order.members if id in self.members]
+        else:
+            self._on_closed()
+            return
+        for member in members:
+            member.drop(Closing(order.code, order.reason))
 
     def flush(self) -> None:
         """Return when what was gathered is published, or given up, and written.  Blocks."""
@@ -198,6 +232,8 @@ class ChannelLoop:
                 reached.set()
             case Stop(closing):
                 self._do_stop(closing)
+            case _Restore():
+                self._do_restore()
             case _Fold():
                 self._notify(self._notices.folded())
             case _Idle():
@@ -292,20 +328,40 @@ class ChannelLoop:
         key = self._key
         before = self._presence.confirm(key, member.user, member.id)
         self._active = self._clock.monotonic()
-        users, count = tuple(self._presence.users(key, LISTED)), self._presence.count(key)
+        users, count = self._roster()
         recovered = (
-            missed is not None and self.reader.complete(missed) and not missed.is_lost
+            missed is not None and self.reader.complete(missed) and not missed.is_lost and missed.epoch == self.epoch
         )  # nothing yields from here on
-        welcome = Welcome(member.user, users, count, self._record.epoch, 0, recovered)
+        welcome = Welcome(member.user, users, count, self.epoch, 0, recovered)
         self.fanout.put(Arrival(member, welcome, missed.events if missed is not None and recovered else ()))
         if self._conf.debug_log:
             self._log.debug("user %r is in channel %r", member.username, self._record.name)
         return before
 
+    def _roster(self) -> tuple[tuple[User, ...], int]:
+        return tuple(self._presence.users(self._key, LISTED)), self._presence.count(self._key)
+
+    def _do_restore(self) -> None:
+        """Whoever was lost is told of anew: others may have asked who is here before we said so."""
+        here = [member for member in self.members.values() if member.state is State.LIVE]
+        lost = self._presence.restore(self._key, [(member.user, member.id) for member in here])
+        if len(lost) > LARGE:
+            self._notify(Folded(tuple(lost[:LISTED]), (), self._presence.count(self._key), self._clock.now()))
+            return
+        for user in lost:
+            self._notify(Joined(user, self._clock.now()))
+
     def _do_leave(self, member: Member) -> None:
         if member.state is not State.LEAVING:  # it was announced already
             return
-        if user := self.forget(member):
+        try:
+            user = self.forget(member)
+        except BrokerUnavailable:
+            if self.ended:  # and who is here is known no more, or by a lease that ends
+                raise
+            self._clock.later(OWED, lambda: self.inbox.force(Leave(member)))
+            return
+        if user:
             self._active = self._clock.monotonic()
             if not self.ended:
                 self._notify(self._notices.left(user))
@@ -354,7 +410,7 @@ class ChannelLoop:
 
     def _let_go(self) -> None:
         self.reader.stop()
-        self._try(lambda heard: self._broker.close(self._key, heard), self.fanout.heard)
+        self._try(lambda loop: self._broker.close(self._key, loop), self)
         self.fanout.stop()
         self._try(self._on_end, self._record.name)
 

@@ -24,9 +24,10 @@ READS: Final = 2  # for one who comes back; where more is said meanwhile than is
 class Missed:
     """What was logged since a returning member stopped, as far as it has been read; `is_lost` when it cannot be told."""
 
-    __slots__ = ("_after", "_room", "events", "is_lost", "reads")
+    __slots__ = ("_after", "_room", "epoch", "events", "is_lost", "reads")
 
     def __init__(self, resume: Resume) -> None:
+        self.epoch = resume.epoch
         self._after = resume.offset
         self._room = resume.limit
         self.events: list[Logged] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import count
 from logging import Logger, getLogger
 from time import monotonic
 from types import TracebackType
@@ -28,6 +29,8 @@ GOODBYE: Final = 0.5  # seconds of the patience, half of it at most, that are le
 PUT_BACK_WAIT: Final = 1.0  # seconds that held channels have for being put back: one transaction
 
 log: Final = getLogger("chat")
+
+_ids: Final = count(1)
 
 
 class ChatServer:
@@ -67,7 +70,9 @@ class ChatServer:
         self._loading = RLock()  # at most one greenlet makes channels of records
         self._is_closed = False
         self._sweeping: gevent.Greenlet[[], None] | None = None
-        self._keeper = Keeper(self._registry.lasting, self._on_close, self._on_end)
+        self._keeper = Keeper(
+            lambda: str(next(_ids)), self._registry.lasting, self._on_close, self._on_closed_elsewhere, self._on_end
+        )
         self._clock.later(self._conf.token_cleanup_delay, self._sweep_tokens)
         self._clock.later(self._conf.channel_cleanup_delay, self._sweep_channels)
 
@@ -253,6 +258,8 @@ class ChatServer:
         When this fails the channel stays taken, so that its fate is not taken for a better one.
         """
         record = self._registry.take(name)
+        if self._broker.shared:
+            return record
         if self._archive is None:
             return record if record.fate is Fate.PUT_BACK else self._registry.renew(name, 0)
         last = max(record.offset, self._archive.last(record.log))
@@ -279,11 +286,16 @@ class ChatServer:
             return
         self._closing.add(channel)
         try:
-            self._registry.close(channel.name)
+            self._registry.close(channel.name, log=channel.log)
         except BaseException:  # then it ends as one that is unloaded, and nobody loads it before
             self._closing.discard(channel)
             raise
         if self._channels.get(channel.name) is channel:
+            del self._channels[channel.name]
+
+    def _on_closed_elsewhere(self, channel: ChatChannel) -> None:
+        if self._channels.get(channel.name) is channel:
+            self._closing.add(channel)
             del self._channels[channel.name]
 
     def _on_end(self, channel: ChatChannel) -> None:

@@ -1,14 +1,35 @@
 """Append, publish and subscribe: the log of each channel, and the bus between processes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple, Protocol
 
 from chat.errors import ChatError
 from chat.event import Logged, Past, Published
+from chat.orders import Order
 from chat.registry.base import ChannelRecord
 
-OnEvents: TypeAlias = Callable[[Sequence[Published]], None]
+
+class Place(NamedTuple):
+    """Where a log stands."""
+
+    epoch: str
+    """What its offsets belong to."""
+    offset: int
+    """Of the last event."""
+
+
+class Subscriber(Protocol):
+    """What a channel hears of its log.  Never yields."""
+
+    def heard(self, events: Sequence[Published]) -> None:
+        """A whole batch, in order."""
+
+    def moved(self, place: Place) -> None:
+        """The log goes on from `place`: some events before it may be lost, or were not heard here."""
+
+    def told(self, order: Order) -> None:
+        """Every process that has the channel does this."""
 
 
 class Broker(ABC):
@@ -23,17 +44,19 @@ class Broker(ABC):
     `key` is `ChannelRecord.key`; a channel that is not open is a ChannelClosed.
     """
 
+    shared: ClassVar[bool]
+    """Whether other processes publish and hear too; then it knows better than the registry where a log stands."""
+
     @property
     @abstractmethod
     def waits(self) -> bool:
         """Whether publishing what is logged may take any time; then nobody should wait for it who has more to do."""
 
     @abstractmethod
-    def open(self, record: ChannelRecord, on_events: OnEvents) -> None:
-        """Go on with a channel's log where `record` stands, and subscribe.  Blocks.
+    def open(self, record: ChannelRecord, subscriber: Subscriber) -> Place:
+        """Subscribe, and go on with a channel's log: where `record` stands, unless the broker knows better.  Blocks.
 
-        `on_events` is called with whole batches, in order; it must not block.
-        Raises: BrokerUnavailable; then it is not open.
+        Raises: BrokerUnavailable, ChannelClosed; then it is not open.
         """
 
     @abstractmethod
@@ -53,6 +76,13 @@ class Broker(ABC):
 
         None: nobody has heard of any of them, but the log may hold them; `publish` them, as they are, before anything else
         that is logged in this channel.
+        """
+
+    @abstractmethod
+    def tell(self, key: str, order: Order) -> None:
+        """Have `order` done in every process that has the channel open, in this one too.  Blocks.
+
+        Raises: BrokerUnavailable; then it may be done in some of them.
         """
 
     @abstractmethod
@@ -96,9 +126,9 @@ class Broker(ABC):
         """The offset of the last event that was heard.  Never yields."""
 
     @abstractmethod
-    def close(self, key: str, on_events: OnEvents | None = None) -> None:
+    def close(self, key: str, subscriber: Subscriber | None = None) -> None:
         """Unsubscribe, and let go of the recent log.  Blocks; idempotent.
 
-        With `on_events` only where that is what it was opened with: another one's log is left alone.
+        With `subscriber` only where that is who it was opened for: another one's log is left alone.
         What is being published meanwhile is logged or not, and heard by nobody.
         """

@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Final, TypeAlias
 
 from chat.archive.base import Archive
-from chat.broker.base import Broker, OnEvents
+from chat.broker.base import Broker, Place, Subscriber
 from chat.broker.recent import Recent
 from chat.broker.said import MOST, REMEMBERED, Key, Said, key_of
 from chat.clock import Clock, SystemClock
 from chat.errors import ChannelClosed, ChatError, NotStorable
 from chat.event import LOGGED, Logged, Past, Published
+from chat.orders import Order
 from chat.past import page
 from chat.registry.base import ChannelRecord
 
@@ -28,11 +29,11 @@ Which: TypeAlias = Key | int  # one of a batch: as it is known again, or as an o
 class _Log:
     """One channel's log."""
 
-    __slots__ = ("in_doubt", "name", "on_events", "recent", "said")
+    __slots__ = ("in_doubt", "name", "recent", "said", "subscriber")
 
-    def __init__(self, record: ChannelRecord, on_events: OnEvents, recent: Recent) -> None:
+    def __init__(self, record: ChannelRecord, subscriber: Subscriber, recent: Recent) -> None:
         self.name = record.log
-        self.on_events = on_events
+        self.subscriber: Subscriber | None = subscriber  # None when the channel has ended
         self.recent = recent
         self.said = Said()
         self.in_doubt = False  # the archive may have more than was heard
@@ -45,12 +46,14 @@ class _Log:
                 heard.append(event)
                 self.said.add_all([event], now)
         self.recent.add([event for event in heard if isinstance(event, LOGGED)], now)
-        if heard:
-            self.on_events(heard)
+        if heard and self.subscriber is not None:
+            self.subscriber.heard(heard)
 
 
 class MemoryBroker(Broker):
     """Yields only where the archive does."""
+
+    shared = False
 
     def __init__(
         self,
@@ -71,11 +74,12 @@ class MemoryBroker(Broker):
     def waits(self) -> bool:
         return self._archive is not None
 
-    def open(self, record: ChannelRecord, on_events: OnEvents) -> None:
-        log = _Log(record, on_events, Recent(record.offset, self._keep, self._age))
+    def open(self, record: ChannelRecord, subscriber: Subscriber) -> Place:
+        log = _Log(record, subscriber, Recent(record.offset, self._keep, self._age))
         if self._archive is not None and record.offset:
             self._fill(log, self._archive)
         self._logs[record.key] = log
+        return Place(record.epoch, record.offset)
 
     def publish(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError]:
         log = self._log(key)
@@ -90,6 +94,11 @@ class MemoryBroker(Broker):
         if fresh and (log.in_doubt or not self._is_kept_at_once(log, fresh)):
             return None
         return self._tell(log, events, outcomes, fresh, {})
+
+    def tell(self, key: str, order: Order) -> None:
+        log = self._log(key)
+        if log.subscriber is not None:
+            log.subscriber.told(order)
 
     def said(self, key: str, sender: str, id: str) -> int:
         log = self._log(key)
@@ -131,10 +140,10 @@ class MemoryBroker(Broker):
     def last(self, key: str) -> int:
         return self._log(key).recent.last
 
-    def close(self, key: str, on_events: OnEvents | None = None) -> None:
+    def close(self, key: str, subscriber: Subscriber | None = None) -> None:
         log = self._logs.get(key)
-        if log is not None and on_events in (None, log.on_events):
-            log.on_events = _nobody
+        if log is not None and subscriber in (None, log.subscriber):
+            log.subscriber = None
             del self._logs[key]
 
     def _fill(self, log: _Log, archive: Archive) -> None:
@@ -238,7 +247,3 @@ def _number(events: Iterable[Logged], last: int) -> None:
 
 def _which(event: Logged) -> Which:
     return key_of(event) or id(event)
-
-
-def _nobody(_events: Sequence[Published]) -> None:
-    """The channel has ended."""

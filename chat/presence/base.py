@@ -8,6 +8,7 @@ Display names are kept here because whoever comes later must be told them too, w
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from chat.config import DuplicateUser
 from chat.event import User
@@ -34,6 +35,10 @@ class Presence(ABC):
     @abstractmethod
     def release(self, channel: str, username: str, member: str) -> User | None:
         """Forget `member`; return the user if they were listed and are so no more.  Blocks; idempotent."""
+
+    @abstractmethod
+    def restore(self, channel: str, members: Sequence[tuple[User, str]]) -> list[User]:
+        """List these members, of this process, if they were lost; return the users that were not listed.  Blocks."""
 
     @abstractmethod
     def users(self, channel: str, limit: int | None = None) -> list[User]:

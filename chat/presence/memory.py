@@ -1,5 +1,6 @@
 """Presence in this process."""
 
+from collections.abc import Sequence
 from enum import Enum
 from itertools import islice
 from operator import attrgetter
@@ -81,6 +82,15 @@ class MemoryPresence(Presence):
         if not room.seats:
             del self._rooms[channel]
         return gone
+
+    def restore(self, channel: str, members: Sequence[tuple[User, str]]) -> list[User]:
+        room = self._rooms.setdefault(channel, _Room())
+        lost = [(user, member) for user, member in members if member not in room.seats]
+        return [user for user, member in lost if self._list_anew(channel, user, member) is None]
+
+    def _list_anew(self, channel: str, user: User, member: str) -> User | None:
+        self.reserve(channel, user.username, member, "share")
+        return self.confirm(channel, user, member)
 
     def users(self, channel: str, limit: int | None = None) -> list[User]:
         room = self._rooms.get(channel)

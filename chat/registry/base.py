@@ -42,7 +42,7 @@ class ChannelRecord:
     def key(self) -> str:
         """What presence and the broker know it by.  A name may be free, and taken again, while the channel that had it
         is still ending; they must not be taken for one.  No name holds a `/`."""
-        return f"{self.name}/{self.epoch}"
+        return f"{self.name}/{self.log}"
 
 
 class Registry(ABC):
@@ -76,8 +76,11 @@ class Registry(ABC):
         """
 
     @abstractmethod
-    def close(self, name: str, *, idle: bool = False) -> None:
-        """End it; its name is free at once.  Blocks; unknown names are ignored."""
+    def close(self, name: str, *, log: str | None = None, idle: bool = False) -> None:
+        """End it; its name is free at once.  Blocks; unknown names are ignored.
+
+        With `log` only where that is its log: another process may have closed it, and somebody else taken the name.
+        """
 
     @abstractmethod
     def names(self) -> list[str]:

@@ -42,10 +42,11 @@ class MemoryRegistry(Registry):
         if name in self._records:
             self._records[name] = replace(self._records[name], offset=offset)
 
-    def close(self, name: str, *, idle: bool = False) -> None:
-        record = self._records.pop(name, None)
-        if record is None:
+    def close(self, name: str, *, log: str | None = None, idle: bool = False) -> None:
+        record = self._records.get(name)
+        if record is None or log not in (None, record.log):
             return
+        del self._records[name]
         self._ended[record.log] = self._clock.monotonic()
         if idle:
             self._idle[name] = record.log

@@ -105,10 +105,12 @@ class SqlRegistry(Registry):
         in_order = sorted(offsets)  # so that no two servers can lock each other out
         self._database.write(lambda statements: statements.execute_rows(PUT_BACK, (TEXT, WHOLE), in_order))
 
-    def close(self, name: str, *, idle: bool = False) -> None:
+    def close(self, name: str, *, log: str | None = None, idle: bool = False) -> None:
         del idle  # a lasting channel never ends because it is idle
         now = datetime.now(UTC)
         change = update(ChannelRow).where(ChannelRow.name == name, IS_OPEN).values(closed_at=now, taken=False)
+        if log is not None:
+            change = change.where(ChannelRow.log == log)
         with self._turn(name):
             self._database.run(lambda session: session.execute(change) and None)
 

@@ -138,10 +138,10 @@ class LastingRegistry(MemoryRegistry):
         super().put_back(name, offset)
         self._taken.discard(name)
 
-    def close(self, name: str, *, idle: bool = False) -> None:
+    def close(self, name: str, *, log: str | None = None, idle: bool = False) -> None:
         del idle  # a lasting channel never ends because it is idle
         gevent.sleep(0)
-        super().close(name)
+        super().close(name, log=log)
         self._taken.discard(name)
 
 

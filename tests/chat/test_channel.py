@@ -4,7 +4,7 @@ import gevent
 import pytest
 
 from chat import ChatChannel, ChatServer, Conn, PipeConn
-from chat.broker import MemoryBroker, OnEvents
+from chat.broker import MemoryBroker, Subscriber
 from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED
 from chat.conn import as_direct
 from chat.errors import (
@@ -585,7 +585,7 @@ class TestClosing:
     @pytest.mark.logs_errors
     def test_a_broker_that_cannot_close_holds_up_nobody(self, make_server):
         class Failing(MemoryBroker):
-            def close(self, key: str, on_events: OnEvents | None = None) -> None:
+            def close(self, key: str, subscriber: Subscriber | None = None) -> None:
                 raise BrokerUnavailable
 
         server = make_server(backends={"broker": Failing()})

@@ -225,7 +225,7 @@ class TestARegistryThatCannotClose:
 class UnclosableRegistry(LastingRegistry):
     """Its database is away when something is to be closed."""
 
-    def close(self, name: str, *, idle: bool = False) -> None:
+    def close(self, name: str, *, log: str | None = None, idle: bool = False) -> None:
         gevent.sleep(0)
         raise DatabaseUnavailable
 

@@ -27,6 +27,7 @@ from chat.event import Ack, Message, Refusal, Welcome
 from chat.member import Resume
 from chat.registry import ChannelRecord
 from chat.tokens import Grant
+from tests.chat.contracts.hearing import Heard
 from tests.chat.fakes import DirectFake, EventFormat, GatedArchive, Jammed
 from tests.chat.steps import enter, enter_directly, hear, hear_until, wait_until
 
@@ -315,7 +316,7 @@ class Test12Log:
     def test_the_recent_log_is_bounded(self):
         broker = MemoryBroker(recent=100)
         record = ChannelRecord("lobby", "e1", "l1")
-        broker.open(record, lambda events: None)
+        broker.open(record, Heard())
         date = datetime(2026, 1, 2, tzinfo=UTC)
         for number in range(10_000):
             broker.publish(record.key, [Message("ada", str(number), date)])

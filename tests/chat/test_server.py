@@ -8,7 +8,7 @@ import pytest
 from gevent.event import Event as Flag
 
 from chat import ChatServer, PipeConn, ServerConf
-from chat.broker import MemoryBroker
+from chat.broker import MemoryBroker, Place
 from chat.closing import SERVER_CLOSED, restart
 from chat.errors import (
     BrokerUnavailable,
@@ -351,7 +351,7 @@ class TestChannels:
     @pytest.mark.logs_errors
     def test_a_registry_that_cannot_close_leaves_no_half_closed_channel(self, make_server):
         class Failing(MemoryRegistry):
-            def close(self, name: str, *, idle: bool = False) -> None:
+            def close(self, name: str, *, log: str | None = None, idle: bool = False) -> None:
                 if not idle:
                     raise OSError("on purpose")
                 super().close(name, idle=idle)
@@ -368,10 +368,10 @@ class TestChannels:
         class Failing(MemoryBroker):
             is_away = True
 
-            def open(self, record, on_events) -> None:
+            def open(self, record, subscriber) -> Place:
                 if self.is_away:
                     raise BrokerUnavailable
-                super().open(record, on_events)
+                return super().open(record, subscriber)
 
         broker = Failing()
         server = make_server(backends={"broker": broker})

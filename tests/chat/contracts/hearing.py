@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from chat.broker import Broker
+from chat.broker import Broker, Place
 from chat.errors import ChatError
 from chat.event import Message, Published
+from chat.orders import Order
 from chat.registry import ChannelRecord
 from tests.chat.steps import never_yields
 
@@ -19,8 +20,17 @@ class Heard:
     def __init__(self) -> None:
         self.batches: list[list[Published]] = []
 
-    def __call__(self, events: Sequence[Published]) -> None:
+        self.places: list[Place] = []
+        self.orders: list[Order] = []
+
+    def heard(self, events: Sequence[Published]) -> None:
         self.batches.append(list(events))
+
+    def moved(self, place: Place) -> None:
+        self.places.append(place)
+
+    def told(self, order: Order) -> None:
+        self.orders.append(order)
 
     @property
     def events(self) -> list[Published]:

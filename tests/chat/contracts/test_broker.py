@@ -121,16 +121,16 @@ def test_a_channel_goes_on_where_its_record_stands(broker):
     heard = Heard()
     broker.open(ChannelRecord("attic", "e7", "l7", offset=41), heard)
 
-    assert broker.last("attic/e7") == 41
-    assert list(broker.publish("attic/e7", say("one"))) == [42]
+    assert broker.last("attic/l7") == 41
+    assert list(broker.publish("attic/l7", say("one"))) == [42]
 
 
 def test_channels_count_and_hear_apart(broker, heard):
     others = Heard()
-    broker.open(ChannelRecord("lobby", "e2", "l2"), others)  # the same name, another epoch
+    broker.open(ChannelRecord("lobby", "e2", "l2"), others)  # the same name, another log
     broker.publish(LOBBY.key, say("one", "two"))
 
-    assert list(broker.publish("lobby/e2", say("apart"))) == [1]
+    assert list(broker.publish("lobby/l2", say("apart"))) == [1]
     assert heard.texts == ["one", "two"]
     assert others.texts == ["apart"]
 
@@ -217,10 +217,10 @@ def test_the_recent_log_is_bounded(broker, heard):
 
 def test_what_was_said_before_the_record_was_taken_is_not_here(broker):
     broker.open(ChannelRecord("attic", "e7", "l7", offset=41), Heard())
-    broker.publish("attic/e7", say("one"))
+    broker.publish("attic/l7", say("one"))
 
-    assert [event.offset for event in broker.read("attic/e7", 41, 100)] == [42]
-    assert broker.read("attic/e7", 40, 100) is None
+    assert [event.offset for event in broker.read("attic/l7", 41, 100)] == [42]
+    assert broker.read("attic/l7", 40, 100) is None
 
 
 def test_a_closed_channel_is_not_heard_of_any_more(broker, heard):
@@ -228,7 +228,7 @@ def test_a_closed_channel_is_not_heard_of_any_more(broker, heard):
     broker.open(ChannelRecord("attic", "e1", "l3"), others)
     broker.publish(LOBBY.key, say("one"))
     broker.close(LOBBY.key)
-    broker.publish("attic/e1", say("up here"))
+    broker.publish("attic/l3", say("up here"))
 
     assert heard.texts == ["one"]
     assert others.texts == ["up here"]
@@ -237,7 +237,7 @@ def test_a_closed_channel_is_not_heard_of_any_more(broker, heard):
 def test_close_is_idempotent_and_ignores_the_unknown(broker, heard):
     broker.close(LOBBY.key)
     broker.close(LOBBY.key)
-    broker.close("nowhere/e1")
+    broker.close("nowhere/l9")
 
 
 def test_a_channel_that_was_closed_can_be_opened_where_it_stood(broker, heard):

@@ -8,7 +8,7 @@ from chat.presence import MemoryPresence, Presence
 from tests.chat.steps import never_yields
 
 NEVER_YIELDS = ["memory"]
-ROOM = "lobby/e1"
+ROOM = "lobby/l1"
 
 
 @pytest.fixture(params=["memory"])
@@ -139,11 +139,11 @@ def test_a_display_name_is_forgotten_with_its_user(presence):
 
 def test_rooms_do_not_know_of_each_other(presence):
     list_user(presence, "ada", "m1")
-    list_user(presence, "ada", "m2", room="lobby/e2")  # the same name, after it was closed and made again
+    list_user(presence, "ada", "m2", room="lobby/l2")  # the same name, after it was closed and made again
     presence.release(ROOM, "ada", "m1")
 
     assert presence.users(ROOM) == []
-    assert names(presence, "lobby/e2") == ["ada"]
+    assert names(presence, "lobby/l2") == ["ada"]
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -257,7 +257,7 @@ def test_release_is_idempotent(presence):
 def test_a_release_of_somebody_unknown_does_nothing(presence):
     list_user(presence, "ada", "m1")
 
-    assert presence.release("nowhere/e1", "ada", "m1") is None
+    assert presence.release("nowhere/l9", "ada", "m1") is None
     assert presence.release(ROOM, "bob", "m1") is None
     assert presence.release(ROOM, "ada", "m9") is None
     assert names(presence) == ["ada"]
@@ -309,7 +309,7 @@ def test_abandon_is_idempotent_and_ignores_the_unknown(presence):
     for _ in range(3):
         presence.abandon(ROOM, "ada", "m1")
     presence.abandon(ROOM, "bob", "m2")
-    presence.abandon("nowhere/e1", "ada", "m1")
+    presence.abandon("nowhere/l9", "ada", "m1")
 
     assert presence.release(ROOM, "ada", "m1") == User("ada")
 

@@ -1,0 +1,29 @@
+"""What one process has all do that have a channel: orders, which go the way of what is said, and are not heard."""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+
+class DropUser(Struct, gc=False, frozen=True, tag="drop_user"):
+    """End all connections of a user."""
+
+    username: str
+    code: int
+    reason: str
+
+
+class DropMembers(Struct, gc=False, frozen=True, tag="drop_members"):
+    """End those connections."""
+
+    members: tuple[str, ...]
+    """Their ids."""
+    code: int
+    reason: str
+
+
+class End(Struct, gc=False, frozen=True, tag="end"):
+    """The channel was closed."""
+
+
+Order: TypeAlias = DropUser | DropMembers | End

@@ -87,11 +87,13 @@ if [ -n "$$wanted" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; th
 fi
 endef
 
-# Tests drive Debian's Chromium, PostgreSQL, iproute2 and libfaketime; elsewhere they say what to install.
+# Tests drive Debian's Chromium, PostgreSQL, Redis, iproute2 and libfaketime; elsewhere they say what to install.  redis-tools
+# has the server too, under another name: redis-server would start it as a service.
 programs:
 	@wanted=; \
 	command -v chromium-headless-shell >/dev/null || wanted="chromium-headless-shell fonts-liberation fonts-noto-color-emoji"; \
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
+	command -v redis-server >/dev/null || command -v redis-check-rdb >/dev/null || wanted="$$wanted redis-tools"; \
 	command -v ip >/dev/null || wanted="$$wanted iproute2"; \
 	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || wanted="$$wanted libfaketime"; \
 	$(install)

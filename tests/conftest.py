@@ -5,7 +5,7 @@ import signal
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["chat.testing.fixtures", "web.testing.fixtures", "tests.postgres"]
+pytest_plugins = ["chat.testing.fixtures", "web.testing.fixtures", "tests.postgres", "tests.valkey"]
 
 # A shell's job in the background ignores Ctrl-C, and so would the programs that tests start, and send it to.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

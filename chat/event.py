@@ -18,7 +18,7 @@ class User(Struct, gc=False, frozen=True):
     name: str = ""  # for display; "" when there is none
 
 
-class Message(Struct, gc=False, tag="message"):
+class Message(Struct, gc=False, omit_defaults=True, tag="message"):
     """Said to everybody.  `sender` "" is the system."""
 
     sender: str
@@ -29,7 +29,7 @@ class Message(Struct, gc=False, tag="message"):
     rendered: bool = False  # an encoder made `text`: a plain client gets it as it is
 
 
-class Edited(Struct, gc=False, tag="edit"):
+class Edited(Struct, gc=False, omit_defaults=True, tag="edit"):
     """The message at `target` has another text now; `sender` has changed it, its author or a moderator."""
 
     target: int
@@ -41,7 +41,7 @@ class Edited(Struct, gc=False, tag="edit"):
     rendered: bool = False
 
 
-class Deleted(Struct, gc=False, tag="delete"):
+class Deleted(Struct, gc=False, omit_defaults=True, tag="delete"):
     """The message at `target` is no more; `sender` has taken it back, its author or a moderator."""
 
     target: int
@@ -74,7 +74,7 @@ class Past(Struct, gc=False, frozen=True):
     deleted: datetime | None = None
 
 
-class Whisper(Struct, gc=False, tag="whisper"):
+class Whisper(Struct, gc=False, omit_defaults=True, tag="whisper"):
     """Said to one user, on all of that user's and of the sender's connections.  Not logged."""
 
     sender: str
@@ -85,7 +85,7 @@ class Whisper(Struct, gc=False, tag="whisper"):
     rendered: bool = False
 
 
-class Joined(Struct, gc=False, tag="joined"):
+class Joined(Struct, gc=False, omit_defaults=True, tag="joined"):
     """A user has entered, with the first of perhaps several connections; or is still here, and has another display name."""
 
     user: User
@@ -94,7 +94,7 @@ class Joined(Struct, gc=False, tag="joined"):
     rendered: bool = False
 
 
-class Left(Struct, gc=False, tag="left"):
+class Left(Struct, gc=False, omit_defaults=True, tag="left"):
     """A user has gone, with the last connection."""
 
     username: str
@@ -103,7 +103,7 @@ class Left(Struct, gc=False, tag="left"):
     rendered: bool = False
 
 
-class Presence(Struct, gc=False, tag="presence"):
+class Presence(Struct, gc=False, omit_defaults=True, tag="presence"):
     """Many joins and leaves of a large room, folded.  The lists may be cut; `count` is true."""
 
     joined: tuple[User, ...]
@@ -114,7 +114,7 @@ class Presence(Struct, gc=False, tag="presence"):
     rendered: bool = False
 
 
-class IsTyping(Struct, gc=False, tag="typing"):
+class IsTyping(Struct, gc=False, omit_defaults=True, tag="typing"):
     """A user is writing something."""
 
     user: User

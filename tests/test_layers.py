@@ -33,8 +33,10 @@ LAYERS = """
     chat.archive.appending chat.archive.retention chat.registry.boot
     chat.tokens.memory chat.presence.memory chat.registry.memory chat.registry.sql chat.archive.memory chat.archive.sql
     chat.tokens chat.presence chat.registry chat.archive
-    chat.broker.base chat.broker.recent chat.broker.said
-    chat.broker.memory
+    chat.broker.base chat.broker.recent chat.broker.said chat.broker.scripts chat.broker.parcel
+    chat.broker.memory chat.broker.feeding
+    chat.broker.following
+    chat.broker.redis
     chat.broker
     chat.member
     chat.fanout chat.notices chat.floor chat.changes chat.lane chat.typists

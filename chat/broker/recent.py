@@ -22,6 +22,9 @@ class Recent:
         self._events: deque[Logged] = deque(maxlen=keep)
         self._added: deque[float] = deque(maxlen=keep)
 
+    def __len__(self) -> int:
+        return len(self._events)
+
     def fill(self, tail: Sequence[Logged], now: float, ages: Sequence[float]) -> None:
         """Begin with what of `tail` leads to `last` without a hole; `ages` are theirs."""
         offset = self.last - len(tail)
@@ -29,6 +32,9 @@ class Recent:
             if event.offset == offset + index:
                 self._events.append(event)
                 self._added.append(now - ages[index - 1])
+        for event in tail:
+            if isinstance(event, Deleted):
+                self._erase(event.target)
 
     def add(self, events: Sequence[Logged], now: float) -> None:
         """Go on with `events`; where their offsets do not follow `last`, nothing before the hole is kept."""
@@ -57,6 +63,11 @@ class Recent:
         if not 0 <= missed <= min(limit, held):
             return None
         return list(islice(self._events, held - missed, None))
+
+    def first_past(self, after: int, limit: int) -> list[Logged] | None:
+        """The first `limit` past offset `after`, however old; None when they do not begin there."""
+        skipped = after - (self.last - len(self._events))
+        return None if skipped < 0 else list(islice(self._events, skipped, skipped + limit))
 
     def begins(self, now: float) -> int:
         """The offset of the first event, that of the next one where there is none."""

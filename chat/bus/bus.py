@@ -75,6 +75,14 @@ class Bus:
         shard.ask(question)
         return question.answer
 
+    def call(self, script: Script, tag: str, keys: Sequence[Word], args: Sequence[Word]) -> Any:
+        """The result of `run`.  Blocks.  Raises: BrokerUnavailable."""
+        return self.run(script, tag, keys, args).get()
+
+    def do(self, tag: str, *words: Word) -> Any:
+        """The result of `ask`.  Blocks.  Raises: BrokerUnavailable."""
+        return self.ask(tag, *words).get()
+
     def subscribe(self, tag: str, topic: bytes, listener: Listener) -> Topic:
         """Hear a topic of that tag from now on.  Blocks.  Raises: BrokerUnavailable; then it is not heard."""
         shard = self.shard(tag)

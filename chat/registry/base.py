@@ -16,8 +16,10 @@ from typing import ClassVar
 class Fate(Enum):
     """What became of a channel before it was taken."""
 
+    NEW = auto()
+    """Nobody has taken it before: nothing was ever said."""
     PUT_BACK = auto()
-    """It was put back, or is new: its offset is the last one."""
+    """It was put back: its offset is the last one."""
     PROCESS_DIED = auto()
     """Whoever had it never put it back.  What was committed is there; its offset is that of the time before."""
     MACHINE_DIED = auto()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from chat.clock import Clock, SystemClock
 from chat.errors import DuplicatedChannel, IdleChannel, InvalidChannel
-from chat.registry.base import ChannelRecord, Registry, new_epoch, new_log
+from chat.registry.base import ChannelRecord, Fate, Registry, new_epoch, new_log
 
 
 class MemoryRegistry(Registry):
@@ -23,7 +23,7 @@ class MemoryRegistry(Registry):
             raise DuplicatedChannel(name)
         self._idle.pop(name, None)
         self._records[name] = ChannelRecord(name, new_epoch(), new_log(), created_by=created_by)
-        return self._records[name]
+        return replace(self._records[name], fate=Fate.NEW)
 
     def take(self, name: str) -> ChannelRecord:
         return self._open(name)

@@ -134,7 +134,7 @@ class SqlRegistry(Registry):
 def _add(session: Session, row: ChannelRow) -> ChannelRecord:
     session.add(row)
     session.flush()
-    return _record(row)
+    return _record(row, Fate.NEW)
 
 
 def _take(session: Session, name: str, boot: str) -> ChannelRecord:

@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from chat import ChatChannel, ChatServer
+from chat.bus import Bus
 from chat.database import Database, Schema, upgrade
 from chat.schema import CHAT
 from chat.testing import TurnedClock
@@ -54,6 +55,24 @@ def server(make_server) -> ChatServer:
 @pytest.fixture
 def lobby(server) -> ChatChannel:
     return server.create_channel("lobby")
+
+
+OpenBus = Callable[[str], Bus]
+
+
+@pytest.fixture
+def open_bus(nothing_left_behind) -> Iterator[OpenBus]:
+    """Opens a bus as each of several processes would; closes all in the end."""
+    opened: list[Bus] = []
+
+    def open_it(url: str) -> Bus:
+        opened.append(Bus(url, logging.getLogger("chat")))
+        opened[-1].start()
+        return opened[-1]
+
+    yield open_it
+    for bus in opened:
+        bus.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

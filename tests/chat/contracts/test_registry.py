@@ -46,7 +46,7 @@ def test_there_are_no_channels_at_first(registry):
 def test_a_new_channel_has_an_epoch_and_an_empty_log(registry):
     record = registry.create("lobby", "ada")
 
-    assert record == ChannelRecord("lobby", record.epoch, record.log, 0, "ada", Fate.PUT_BACK)
+    assert record == ChannelRecord("lobby", record.epoch, record.log, 0, "ada", Fate.NEW)
     assert len(record.epoch) >= 16
     assert len(record.log) >= 16
 
@@ -109,14 +109,14 @@ def test_a_channel_that_was_put_back_goes_on_where_it_was(registry):
     record = registry.create("lobby", "ada")
     registry.put_back("lobby", 17)
 
-    assert registry.take("lobby") == replace(record, offset=17)
+    assert registry.take("lobby") == replace(record, offset=17, fate=Fate.PUT_BACK)
 
 
 def test_it_can_be_taken_and_put_back_again_and_again(registry):
     record = registry.create("lobby")
     for offset in (3, 3, 4, 1 << 40):
         registry.put_back("lobby", offset)
-        assert registry.take("lobby") == replace(record, offset=offset)
+        assert registry.take("lobby") == replace(record, offset=offset, fate=Fate.PUT_BACK)
 
 
 def test_an_unloaded_channel_keeps_its_name(registry):
@@ -199,7 +199,7 @@ def test_a_sweep_touches_no_open_channel(registry, clock):
 
     assert registry.sweep(0.0) == []
     assert registry.names() == ["attic", "lobby"]
-    assert registry.take("lobby") == replace(record, offset=4)
+    assert registry.take("lobby") == replace(record, offset=4, fate=Fate.PUT_BACK)
 
 
 def test_a_sweep_tells_the_logs_that_nobody_needs_any_more_and_tells_them_once(registry):
@@ -248,7 +248,7 @@ def test_a_renewed_channel_has_another_epoch_and_the_same_log(registry):
     renewed = registry.renew("lobby", 21)
 
     assert renewed.epoch not in ("", record.epoch)
-    assert renewed == replace(record, epoch=renewed.epoch, offset=21)
+    assert renewed == replace(record, epoch=renewed.epoch, offset=21, fate=Fate.PUT_BACK)
     registry.put_back("lobby", 22)
     assert registry.take("lobby") == replace(renewed, offset=22)
 
@@ -280,7 +280,7 @@ def test_of_many_that_are_put_back_at_once_each_goes_on_where_it_was(registry):
 
     for offset, record in enumerate(records):
         if offset != 7:
-            assert registry.take(record.name) == replace(record, offset=offset)
+            assert registry.take(record.name) == replace(record, offset=offset, fate=Fate.PUT_BACK)
     with pytest.raises(InvalidChannel):
         registry.take("room 7")
 
@@ -400,7 +400,7 @@ class TestLasting:
         record = lasting.create("lobby", "ada")
         lasting.put_back("lobby", 12)
 
-        assert reopen().take("lobby") == replace(record, offset=12)
+        assert reopen().take("lobby") == replace(record, offset=12, fate=Fate.PUT_BACK)
 
     def test_after_a_crash_it_stands_where_it_was_and_who_takes_it_is_told(self, lasting, reopen):
         record = lasting.create("lobby", "ada")
@@ -421,7 +421,7 @@ class TestLasting:
         successor.take("lobby")
         successor.put_back("lobby", 2)
 
-        assert reopen().take("lobby") == replace(record, offset=2)
+        assert reopen().take("lobby") == replace(record, offset=2, fate=Fate.PUT_BACK)
 
     def test_a_new_epoch_lasts_too(self, lasting, reopen):
         lasting.create("lobby")
@@ -662,7 +662,7 @@ class TestPuttingBackAtOnce:
 
         gated.go.set()
 
-        assert taking.get(timeout=5) == replace(records[4], offset=7)
+        assert taking.get(timeout=5) == replace(records[4], offset=7, fate=Fate.PUT_BACK)
         gevent.joinall(putting, timeout=5, raise_error=True)
 
     def test_who_is_killed_meanwhile_costs_nobody_else_anything(self, registry, records, gated):
@@ -675,7 +675,7 @@ class TestPuttingBackAtOnce:
 
         third.get(timeout=5)
         gevent.joinall([first, second], timeout=5)
-        assert registry.take("room 2") == replace(records[2], offset=7)
+        assert registry.take("room 2") == replace(records[2], offset=7, fate=Fate.PUT_BACK)
         assert registry.take("room 1").fate is Fate.PROCESS_DIED  # as after a crash
 
     def test_what_fails_fails_for_all_who_share_it_and_can_be_tried_again(self, registry, database, gated):

@@ -1,0 +1,156 @@
+"""What is done in the Redis, in Lua: all of one script or nothing of it, and nobody else meanwhile.
+
+Of each log there is `meta`, a hash with its epoch, the offset of its last event, up to where it is archived and by whom,
+and whether it was closed; `stream`, with one entry for each batch, whose id is the offset of its last event; and `ids`, two
+hashes with what was said in the last 5 to 10 minutes.
+"""
+
+from typing import Final
+
+from chat.bus import Script
+
+STATE: Final = Script("""
+-- KEYS meta, stream; ARGV first offset wanted, or -n for the last n; entries at most
+-- -> epoch, offset, archived, closed, entries; nothing where there is no log
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'archived', 'closed')
+if not meta[1] then return {} end
+local first = tonumber(ARGV[1])
+if first < 0 then first = math.max(tonumber(meta[2]) + first + 1, 0) end
+redis.call('PERSIST', KEYS[2])
+local entries = redis.call('XRANGE', KEYS[2], string.format('%d-0', first), '+', 'COUNT', ARGV[2])
+return {meta[1], meta[2], meta[3] or '0', meta[4] or '', entries}
+""")
+
+BEGIN: Final = Script("""
+-- KEYS meta, stream; ARGV the epoch that is to end ('': only where there is no log), the new one, its offset
+-- -> epoch, offset: those of who was first
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if epoch == false or epoch == ARGV[1] then
+    local offset = math.max(tonumber(redis.call('HGET', KEYS[1], 'offset') or '0'), tonumber(ARGV[3]))
+    offset = string.format('%.0f', offset)
+    redis.call('DEL', KEYS[2])
+    redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'offset', offset, 'archived', offset)
+end
+return redis.call('HMGET', KEYS[1], 'epoch', 'offset')
+""")
+
+PUBLISH: Final = Script("""
+-- KEYS meta, stream, ids, earlier ids, topic
+-- ARGV how to publish, epoch, last offset known here, milliseconds since 1970, events that the stream keeps,
+--      events that may wait for the archive (0: there is none), for each line whether it is logged ('L', 'n'), lines,
+--      lines of what is logged ('': all are), and for each logged one its sender and id ('': none)
+-- -> who archives, first offset [, the offset of each, where some were said before]; or a word
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'archived', 'closed', 'archiver')
+if meta[4] then return 'closed' end
+if meta[1] ~= ARGV[2] then return 'moved' end
+local offset, archived, now, room = tonumber(meta[2]), tonumber(meta[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
+if offset < tonumber(ARGV[3]) then return 'moved' end
+local lines, logged, count = ARGV[8], ARGV[9], #ARGV - 9
+if room > 0 and count > 0 and offset - archived >= room then return 'full' end
+
+local ids, known = {}, {}
+for i = 1, count do
+    if ARGV[9 + i] ~= '' then ids[#ids + 1] = ARGV[9 + i] end
+end
+if #ids > 0 then
+    for key = 3, 4 do
+        local found = redis.call('HMGET', KEYS[key], unpack(ids))
+        for i, id in ipairs(ids) do
+            if found[i] then
+                local where, said = string.match(found[i], '^(%d+) (%d+)$')
+                if now - tonumber(said) < 300000 then known[id] = where end
+            end
+        end
+    end
+end
+
+local first, places = offset + 1, nil
+if next(known) then
+    places = {}
+    local kept, kept_logged, i, n = {}, {}, 0, 0
+    for line in string.gmatch(lines, '[^\\n]+') do
+        i = i + 1
+        local is_logged = string.sub(ARGV[7], i, i) == 'L'
+        local place
+        if is_logged then
+            n = n + 1
+            place = known[ARGV[9 + n]]
+            if not place then
+                offset = offset + 1
+                place = string.format('%.0f', offset)
+                kept_logged[#kept_logged + 1] = line
+            end
+            places[n] = place
+        end
+        if not is_logged or not known[ARGV[9 + n]] then kept[#kept + 1] = line end
+    end
+    lines = #kept > 0 and table.concat(kept, '\\n') .. '\\n' or ''
+    logged = #kept_logged > 0 and table.concat(kept_logged, '\\n') .. '\\n' or ''
+else
+    offset = offset + count
+    if logged == '' then logged = lines end
+end
+
+local begin, last = string.format('%.0f', first), string.format('%.0f', offset)
+if offset >= first then
+    local keep = offset - tonumber(ARGV[5])
+    if room > 0 and archived < keep then keep = archived end
+    redis.call('XADD', KEYS[2], 'MINID', '~', string.format('%.0f', math.max(keep, 0)), last .. '-0', begin, logged)
+    redis.call('PERSIST', KEYS[2])
+    redis.call('HSET', KEYS[1], 'offset', last)
+    local said = {}
+    local place = first
+    for i = 1, count do
+        local id = ARGV[9 + i]
+        if not known[id] then
+            if id ~= '' then
+                said[#said + 1] = id
+                said[#said + 1] = string.format('%.0f %s', place, ARGV[4])
+            end
+            place = place + 1
+        end
+    end
+    if #said > 0 and redis.call('HSET', KEYS[3], unpack(said)) == redis.call('HLEN', KEYS[3]) then
+        redis.call('EXPIRE', KEYS[3], 660)
+    end
+end
+if lines ~= '' then
+    local header = ARGV[2] .. ' ' .. begin .. ' ' .. string.format('%d', offset - first + 1)
+    redis.call(ARGV[1], KEYS[5], header .. '\\n' .. lines)
+end
+return {meta[5] or '', begin, places}
+""")
+
+END: Final = Script("""
+-- KEYS meta, topic, stream, ids, earlier ids; ARGV how to publish, the order, seconds
+redis.call('HSET', KEYS[1], 'closed', '1')
+for i, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
+return redis.call(ARGV[1], KEYS[2], ARGV[2])
+""")
+
+CLAIM: Final = Script("""
+-- KEYS meta; ARGV who wants to archive, and after whom ('': after nobody) -> who archives, and up to where it is done
+local meta = redis.call('HMGET', KEYS[1], 'archiver', 'archived')
+if not meta[2] then return {'', '0'} end
+if not meta[1] or meta[1] == ARGV[2] then
+    redis.call('HSET', KEYS[1], 'archiver', ARGV[1])
+    meta[1] = ARGV[1]
+end
+return meta
+""")
+
+ADVANCE: Final = Script("""
+-- KEYS meta; ARGV who has archived, in which epoch, up to where -> whether that one still archives
+local meta = redis.call('HMGET', KEYS[1], 'archiver', 'epoch', 'archived')
+if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] then return 0 end
+if tonumber(ARGV[3]) > tonumber(meta[3]) then redis.call('HSET', KEYS[1], 'archived', ARGV[3]) end
+return 1
+""")
+
+LEAVE: Final = Script("""
+-- KEYS meta, stream; ARGV who leaves, whether there is an archive, seconds that the stream is kept from here on
+local meta = redis.call('HMGET', KEYS[1], 'archiver', 'offset', 'archived')
+if meta[1] == ARGV[1] then redis.call('HDEL', KEYS[1], 'archiver') end
+if ARGV[2] == '0' or meta[2] == meta[3] then redis.call('EXPIRE', KEYS[2], ARGV[3]) end
+return 1
+""")

@@ -26,6 +26,8 @@ LAYERS = """
     chat.bus.cluster chat.bus.server
     chat.bus.bus
     chat.bus
+    chat.bus.lease
+    chat.fleet
     chat.executor chat.grouping
     chat.database chat.schema chat.inbox chat.crowd chat.restricted chat.hooks
     chat.tokens.base chat.presence.base chat.registry.base chat.archive.base

@@ -18,6 +18,7 @@ from chat.broker.parcel import Parcel
 from chat.broker.recent import Recent
 from chat.broker.scripts import ADVANCE, CLAIM
 from chat.bus import Bus
+from chat.bus.lease import Standing
 from chat.errors import BrokerUnavailable, NotStorable
 from chat.event import LOGGED, Logged
 from chat.registry.base import ChannelRecord
@@ -38,7 +39,7 @@ class Feeder:
         *,
         bus: Bus,
         archive: Archive | None,
-        process: str,
+        lease: Standing,
         log: Logger,
     ) -> None:
         self._name = record.name
@@ -48,7 +49,7 @@ class Feeder:
         self._recent = recent
         self._bus = bus
         self._archive = archive
-        self._process = process
+        self._lease = lease
         self._log = log
         self._epoch = record.epoch
         self._archived = 0
@@ -66,7 +67,7 @@ class Feeder:
         """Archive from now on, if nobody does, or only the process `after` did.  Never yields."""
         if self._archive is not None and not self._is_mine and not self._is_claiming:
             self._is_claiming = True
-            answer = self._bus.run(CLAIM, self._tag, [self._meta], [self._process, after])
+            answer = self._bus.run(CLAIM, self._tag, [self._meta], [self._lease.process, after])
             answer.rawlink(self._claimed)
 
     def _claimed(self, answer: "AsyncResult[tuple[bytes, bytes]]") -> None:
@@ -75,7 +76,7 @@ class Feeder:
         if not answer.successful():
             return
         who, archived = answer.value or (b"", b"0")
-        self._is_mine = who.decode() == self._process
+        self._is_mine = who.decode() == self._lease.process
         self._archived = int(archived)
         self.wake()
 
@@ -140,7 +141,7 @@ class Feeder:
             events = self._next_in_stream(self._archived)
         self._append(events)
         last = events[-1].offset if events else self._recent.last  # nothing there: what is gone cannot be archived
-        if self._bus.call(ADVANCE, self._tag, [self._meta], [self._process, self._epoch, last]):
+        if self._bus.call(ADVANCE, self._tag, [self._meta], [self._lease.process, self._epoch, last]):
             self._archived = last
         else:
             self._is_mine = False

@@ -22,6 +22,7 @@ from chat.broker.parcel import Parcel
 from chat.broker.recent import Recent
 from chat.broker.scripts import BEGIN, STATE
 from chat.bus import Bus
+from chat.bus.lease import Standing
 from chat.clock import Clock
 from chat.errors import BrokerUnavailable, ChannelClosed
 from chat.event import LOGGED, Published
@@ -32,6 +33,7 @@ ENTRIES: Final = 100  # batches that are read from the stream at once
 HELD: Final = 1000  # parcels that wait while it is read; what of the others is not logged is lost
 FILLED: Final = 1000  # events that are fetched from the archive for those that are connected
 LEAP: Final = 1 << 20  # by which a new epoch leaves behind what the old one may still be found to have had
+LEASED: Final = 0.1  # seconds between two looks whether this process may tell anything
 REST: Final = 1.0  # seconds between two attempts to read the stream
 
 
@@ -61,7 +63,7 @@ class Follower:
         *,
         bus: Bus,
         archive: Archive | None,
-        process: str,
+        lease: Standing,
         clock: Clock,
         log: Logger,
     ) -> None:
@@ -69,9 +71,10 @@ class Follower:
         self.keys = Keys(*(bus.key(record.log, kind) for kind in ("meta", "stream", "topic")))
         self.place = Place(record.epoch, 0)
         self.recent = recent
-        self.feeder = Feeder(record, self.keys.meta, recent, bus=bus, archive=archive, process=process, log=log)
+        self.feeder = Feeder(record, self.keys.meta, recent, bus=bus, archive=archive, lease=lease, log=log)
         self._subscriber: Subscriber | None = subscriber  # None once it has ended
         self._bus = bus
+        self._lease = lease
         self._archive = archive
         self._clock = clock
         self._log = log
@@ -155,7 +158,7 @@ class Follower:
         if self._held is not None:
             if len(self._held) < HELD:
                 self._held.append(heard)
-        elif heard.epoch != self.place.epoch or heard.first > self.recent.last + 1:
+        elif not self._lease.is_valid or heard.epoch != self.place.epoch or heard.first > self.recent.last + 1:
             self._held = [heard]
             self.catch_up()
         else:
@@ -187,10 +190,12 @@ class Follower:
     def _read(self) -> None:
         while self._subscriber is not None:
             try:
-                if self._read_on():
+                if self._lease.is_valid and self._read_on():
                     self._release()
                     if self._held is None:
                         return
+                elif not self._lease.is_valid:
+                    gevent.sleep(LEASED)
             except BrokerUnavailable:
                 gevent.sleep(uniform(REST / 2, REST))  # noqa: S311
 

@@ -19,6 +19,7 @@ from chat.broker.recent import Recent
 from chat.broker.said import REMEMBERED, Said, key_of
 from chat.broker.scripts import END, LEAVE, PUBLISH
 from chat.bus import Bus, Topic
+from chat.bus.lease import Standing
 from chat.clock import Clock, SystemClock
 from chat.errors import BrokerUnavailable, ChannelClosed, ChatError
 from chat.event import LOGGED, Logged, Past, Published, Whisper
@@ -55,7 +56,7 @@ class RedisBroker(Broker):
     def __init__(
         self,
         bus: Bus,
-        process: str,
+        lease: Standing,
         archive: Archive | None = None,
         *,
         recent: int = RECENT,
@@ -63,9 +64,9 @@ class RedisBroker(Broker):
         clock: Clock | None = None,
         log: Logger | None = None,
     ) -> None:
-        """`process` is the name of this one among all; the rest is as for `MemoryBroker`."""
+        """`lease` is this process's; the rest is as for `MemoryBroker`."""
         self._bus = bus
-        self._process = process
+        self._lease = lease
         self._archive = archive
         self._keep = recent
         self._age = age
@@ -80,10 +81,11 @@ class RedisBroker(Broker):
             Recent(record.offset, self._keep, self._age),
             bus=self._bus,
             archive=self._archive,
-            process=self._process,
+            lease=self._lease,
             clock=self._clock,
             log=self._logger,
         )
+        self._lease.note(record.key)
         topic = self._bus.subscribe(record.log, follower.keys.topic, follower)
         try:
             place = follower.begin(self._keep)
@@ -96,6 +98,8 @@ class RedisBroker(Broker):
 
     def publish(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError]:
         opened = self._log(key)
+        if not self._lease.is_valid:  # others may have told by now that all who are here have left
+            raise BrokerUnavailable
         fates: list[int] = []
         for begin in range(0, len(events), TOGETHER):
             fates += self._publish(opened, events[begin : begin + TOGETHER])
@@ -189,7 +193,8 @@ class RedisBroker(Broker):
         follower.feeder.flush(ECHO)
         follower.feeder.stop()
         keys = [follower.keys.meta, follower.keys.stream]
-        self._bus.run(LEAVE, tag, keys, [self._process, int(self._archive is not None), AFTERWARDS])
+        self._lease.strike(key)
+        self._bus.run(LEAVE, tag, keys, [self._lease.process, int(self._archive is not None), AFTERWARDS])
 
     def stop(self) -> None:
         """Close whatever is open.  Blocks; idempotent."""

@@ -41,6 +41,21 @@ class Heard:
         return [event.text for event in self.events]
 
 
+class Alive:
+    """The standing of a process that nobody takes for dead: a `chat.bus.lease.Standing`."""
+
+    is_valid = True
+
+    def __init__(self, process: str) -> None:
+        self.process = process
+
+    def note(self, channel: str) -> None:
+        pass
+
+    def strike(self, channel: str) -> None:
+        pass
+
+
 def publish_somehow(broker: Broker, events: Sequence[Published]) -> Sequence[int | ChatError]:
     """At once if that can be, as a channel does it."""
     with never_yields():

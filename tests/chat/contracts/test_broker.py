@@ -12,7 +12,7 @@ from chat.broker.redis import RedisBroker
 from chat.errors import ChannelClosed, ChatError
 from chat.event import Deleted, Edited, IsTyping, Joined, Left, Message, Past, Presence, Published, User, Whisper
 from chat.registry import ChannelRecord
-from tests.chat.contracts.hearing import DATE, LOBBY, Heard, say
+from tests.chat.contracts.hearing import DATE, LOBBY, Alive, Heard, say
 from tests.chat.steps import never_yields, wait_until
 
 KEPT = 5  # how many events the brokers below keep at hand
@@ -56,7 +56,7 @@ def broker(backend, archive, clock, request) -> Iterator[Broker]:
     if backend in REDIS:
         server = request.getfixturevalue(REDIS[backend])
         bus = request.getfixturevalue("open_bus")(server.url if backend == "cluster" else server.unix_url)
-        broker = RedisBroker(bus, "p1", archive, recent=KEPT, age=AGE, clock=clock)
+        broker = RedisBroker(bus, Alive("p1"), archive, recent=KEPT, age=AGE, clock=clock)
         yield broker
         broker.stop()
         return

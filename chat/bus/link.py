@@ -85,13 +85,14 @@ class Link(Line):
         return len(self._waiting)
 
     def ask(self, question: Question) -> None:
-        """Have it answered.  Never yields."""
+        """Have it answered.  Never yields.  Raises: UnicodeEncodeError for a lone surrogate; then nothing was asked."""
         if not self.is_up or len(self._waiting) >= MOST:
             question.refuse()
             return
+        request = pack(*question.words)  # may raise, and then nobody waits for an answer
         question.asked_at = monotonic()
         self._waiting.append(question)
-        self._put(pack(*question.words))
+        self._put(request)
 
     def _began(self) -> None:
         pass

@@ -104,3 +104,21 @@ def open_database(database_url, nothing_left_behind) -> Iterator[OpenDatabase]:
 @pytest.fixture
 def database(open_database) -> Database:
     return open_database()
+
+
+OpenBus = Callable[[str], Bus]
+
+
+@pytest.fixture
+def open_bus(nothing_left_behind) -> Iterator[OpenBus]:
+    """Connects to the servers at a URL, as each of several processes would; hangs up in the end."""
+    opened: list[Bus] = []
+
+    def open_it(url: str) -> Bus:
+        opened.append(Bus(url, logging.getLogger("chat")))
+        opened[-1].start()
+        return opened[-1]
+
+    yield open_it
+    for bus in opened:
+        bus.close()

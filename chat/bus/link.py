@@ -57,11 +57,6 @@ class Question:
         """Run `script`."""
         return cls(("EVALSHA", script.sha, len(keys), *keys, *args), script, slot)
 
-    def tell_whole(self, script: Script) -> None:
-        """Say the script's source the next time."""
-        self.words = ("EVAL", script.source, *self.words[2:])
-        self.script = None
-
     def refuse(self) -> None:
         """Nothing came of it, or nobody knows."""
         self.answer.set_exception(BrokerUnavailable())
@@ -80,6 +75,7 @@ class Link(Line):
         super().__init__(name, connect, log)
         self._on_refused = on_refused
         self._waiting: deque[Question] = deque()
+        self._told: set[str] = set()  # the scripts that it has heard over this connection
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -89,13 +85,19 @@ class Link(Line):
         if not self.is_up or len(self._waiting) >= MOST:
             question.refuse()
             return
-        request = pack(*question.words)  # may raise, and then nobody waits for an answer
+        words, script = question.words, question.script
+        if script is not None and script.sha not in self._told:
+            # Not only once it is missed: what is asked next would be done before this.
+            words = ("EVAL", script.source, *words[2:])
+        request = pack(*words)  # may raise, and then nobody waits for an answer
+        if script is not None:
+            self._told.add(script.sha)
         question.asked_at = monotonic()
         self._waiting.append(question)
         self._put(request)
 
     def _began(self) -> None:
-        pass
+        self._told.clear()
 
     def _heard(self, answer: Any) -> None:
         self._waiting.popleft().answer.set(answer)
@@ -103,7 +105,7 @@ class Link(Line):
     def _refused(self, error: RedisError) -> None:
         question = self._waiting.popleft()
         if isinstance(error, NoScriptError) and question.script is not None:
-            question.tell_whole(question.script)
+            self._told.discard(question.script.sha)
             self.ask(question)
         elif self._on_refused(question, error):
             pass

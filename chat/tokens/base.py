@@ -31,7 +31,10 @@ class Grant:
 
 
 class Tokens(ABC):
-    """A memory of tokens that were issued and not yet spent."""
+    """A memory of tokens that were issued and not yet spent.
+
+    Where several processes share it, `issue` and `redeem` raise BrokerUnavailable when it cannot be reached.
+    """
 
     @abstractmethod
     def issue(
@@ -40,19 +43,20 @@ class Tokens(ABC):
         """Return a new token, 64 hexadecimal digits, good for one `redeem`.  Blocks.
 
         Raises: TooManyTokens when `username` has as many as one user may have that could still be spent; it says after how
-        many seconds the oldest of them cannot.
+        many seconds the oldest of them cannot.  BrokerUnavailable; then one token more may count, though nobody has it.
         """
 
     @abstractmethod
     def redeem(self, token: str) -> Grant:
         """Spend `token`, whatever becomes of the connection.  Blocks; of several who try at once one succeeds.
 
-        Raises: InvalidToken; ExpiredToken when it is known to be too late.
+        Raises: InvalidToken; ExpiredToken when it is known to be too late.  BrokerUnavailable; then it may be spent or not:
+        whoever tries it again may hear that it is invalid, and needs another one.
         """
 
     @abstractmethod
     def sweep(self) -> int:
-        """Forget tokens past their deadline and return how many.  Blocks."""
+        """Forget tokens past their deadline and return how many; 0 where they are forgotten without that.  Blocks."""
 
 
 def new_token() -> str:

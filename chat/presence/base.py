@@ -15,7 +15,11 @@ from chat.event import User
 
 
 class Presence(ABC):
-    """Who is where.  `channel` is `ChannelRecord.key`; `member` is an id, unique over all members of all processes."""
+    """Who is where.  `channel` is `ChannelRecord.key`; `member` is an id, unique over all members of all processes.
+
+    What blocks raises BrokerUnavailable where several processes share it and it cannot be reached.  Then it may be done or
+    not, so do it again, except `reserve`: that is undone, though whoever lost the name by it does not get it back.
+    """
 
     @abstractmethod
     def reserve(self, channel: str, username: str, member: str, policy: DuplicateUser) -> list[str]:
@@ -26,7 +30,10 @@ class Presence(ABC):
 
     @abstractmethod
     def confirm(self, channel: str, user: User, member: str) -> User | None:
-        """List the user, by this display name from now on; return how they were listed before, None if not.  Blocks."""
+        """List the user, by this display name from now on; return how they were listed before, None if not.  Blocks.
+
+        Raises: KeyError when `member` has not reserved the name, or has it no more.
+        """
 
     @abstractmethod
     def abandon(self, channel: str, username: str, member: str) -> None:
@@ -34,7 +41,10 @@ class Presence(ABC):
 
     @abstractmethod
     def release(self, channel: str, username: str, member: str) -> User | None:
-        """Forget `member`; return the user if they were listed and are so no more.  Blocks; idempotent."""
+        """Forget `member`; return the user if they were listed and are so no more.  Blocks; idempotent.
+
+        The user is returned once: to nobody, if that answer is lost.
+        """
 
     @abstractmethod
     def restore(self, channel: str, members: Sequence[tuple[User, str]]) -> list[User]:
@@ -49,5 +59,17 @@ class Presence(ABC):
         """How many users are listed.  Blocks."""
 
     @abstractmethod
+    def counts(self, channels: Sequence[str]) -> list[int]:
+        """How many users are listed in each of these.  Blocks, for about as long as `count` does."""
+
+    @abstractmethod
     def is_listed(self, channel: str, username: str) -> bool:
         """Whether that user is listed.  Blocks."""
+
+    @abstractmethod
+    def restore(self, channel: str, users: Sequence[tuple[User, str]]) -> None:
+        """List these members, each with its user, again: as many of them as were lost.  Blocks; idempotent.
+
+        What is known of a member or of a display name is not changed, except that a name that was only reserved is listed.
+        Who took the name while it was lost has it too from then on.
+        """

@@ -104,6 +104,21 @@ class MemoryPresence(Presence):
         room = self._rooms.get(channel)
         return len(room.listed) if room else 0
 
+    def counts(self, channels: Sequence[str]) -> list[int]:
+        return [self.count(channel) for channel in channels]
+
     def is_listed(self, channel: str, username: str) -> bool:
         room = self._rooms.get(channel)
         return room is not None and username in room.listed
+
+    def restore(self, channel: str, users: Sequence[tuple[User, str]]) -> None:
+        if not users:
+            return
+        room = self._rooms.setdefault(channel, _Room())
+        for user, member in users:
+            if member not in room.seats:
+                room.holders[user.username] = (*room.holders.get(user.username, ()), member)
+            if room.seats.get(member, _Seat.RESERVED) is _Seat.RESERVED:
+                room.seats[member] = _Seat.LISTED
+        names = {user.username: user for user, _ in users}  # the newest connection tells
+        room.listed = names | room.listed

@@ -1,4 +1,4 @@
-"""What every `Presence` must do.  A new backend adds a parameter to `presence`."""
+"""What every `Presence` must do.  A new backend adds a parameter to `presence`, and to `NEVER_YIELDS` if it is atomic."""
 
 import pytest
 
@@ -8,7 +8,8 @@ from chat.presence import MemoryPresence, Presence
 from tests.chat.steps import never_yields
 
 NEVER_YIELDS = ["memory"]
-ROOM = "lobby/l1"
+ROOM = "lobby/e1"
+NOWHERE = "nowhere/e9"
 
 
 @pytest.fixture(params=["memory"])
@@ -139,11 +140,53 @@ def test_a_display_name_is_forgotten_with_its_user(presence):
 
 def test_rooms_do_not_know_of_each_other(presence):
     list_user(presence, "ada", "m1")
-    list_user(presence, "ada", "m2", room="lobby/l2")  # the same name, after it was closed and made again
+    list_user(presence, "ada", "m2", room="lobby/e2")  # the same name, after it was closed and made again
     presence.release(ROOM, "ada", "m1")
 
     assert presence.users(ROOM) == []
-    assert names(presence, "lobby/l2") == ["ada"]
+    assert names(presence, "lobby/e2") == ["ada"]
+
+
+def test_rooms_are_counted_together_in_the_order_in_which_they_are_asked_about(presence):
+    list_user(presence, "ada", "m1")
+    for number in range(3):
+        list_user(presence, f"user{number}", f"m1{number}", room="attic/e2")
+
+    assert presence.counts(["attic/e2", NOWHERE, ROOM, "attic/e2"]) == [3, 0, 1, 3]
+    assert presence.counts([]) == []
+
+
+def test_more_rooms_than_are_asked_about_at_a_time_are_counted_too(presence):
+    list_user(presence, "ada", "m1")
+
+    assert presence.counts([*[NOWHERE] * 2500, ROOM]) == [*[0] * 2500, 1]
+
+
+def test_what_can_be_no_name_is_not_listed(presence):
+    list_user(presence, "ada", "m1")
+
+    assert not presence.is_listed(ROOM, "")
+    assert not presence.is_listed(ROOM, "\ud800")
+    assert presence.is_listed(ROOM, "ada")
+
+
+def test_names_of_any_script_come_back_as_they_were(presence):
+    list_user(presence, "Ådä 漢字 {🦊} *", "m1", name="R L A: 'x' кафе")
+
+    assert presence.users(ROOM) == [User("Ådä 漢字 {🦊} *", "R L A: 'x' кафе")]
+    assert presence.release(ROOM, "Ådä 漢字 {🦊} *", "m1") == User("Ådä 漢字 {🦊} *", "R L A: 'x' кафе")
+
+
+def test_of_a_large_room_any_are_told_or_all(presence):
+    everybody = [f"user{number:03}" for number in range(700)]
+    presence.restore(ROOM, [(User(username), f"m{username}") for username in everybody])
+
+    some = presence.users(ROOM, 100)
+
+    assert len(set(some)) == 100
+    assert {user.username for user in some} < set(everybody)
+    assert [user.username for user in presence.users(ROOM, 700)] == everybody
+    assert names(presence) == everybody
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -257,7 +300,7 @@ def test_release_is_idempotent(presence):
 def test_a_release_of_somebody_unknown_does_nothing(presence):
     list_user(presence, "ada", "m1")
 
-    assert presence.release("nowhere/l9", "ada", "m1") is None
+    assert presence.release(NOWHERE, "ada", "m1") is None
     assert presence.release(ROOM, "bob", "m1") is None
     assert presence.release(ROOM, "ada", "m9") is None
     assert names(presence) == ["ada"]
@@ -309,9 +352,97 @@ def test_abandon_is_idempotent_and_ignores_the_unknown(presence):
     for _ in range(3):
         presence.abandon(ROOM, "ada", "m1")
     presence.abandon(ROOM, "bob", "m2")
-    presence.abandon("nowhere/l9", "ada", "m1")
+    presence.abandon(NOWHERE, "ada", "m1")
 
     assert presence.release(ROOM, "ada", "m1") == User("ada")
+
+
+def test_only_who_holds_the_name_is_confirmed(presence):
+    with pytest.raises(KeyError):
+        presence.confirm(ROOM, User("ada"), "m1")
+
+    presence.reserve(ROOM, "ada", "m1", "replace")
+    presence.reserve(ROOM, "ada", "m2", "replace")
+    with pytest.raises(KeyError):
+        presence.confirm(ROOM, User("ada"), "m1")
+
+    assert presence.users(ROOM) == []
+    assert presence.confirm(ROOM, User("ada"), "m2") is None
+
+
+# What was lost
+
+
+def test_members_that_were_lost_are_restored(presence):
+    presence.restore(ROOM, [(User("bob", "Bob"), "m1"), (User("ada"), "m2")])
+
+    assert presence.users(ROOM) == [User("ada"), User("bob", "Bob")]
+    assert presence.count(ROOM) == 2
+    with pytest.raises(UserAlreadyConnected):
+        presence.reserve(ROOM, "ada", "m3", "reject")
+    assert presence.release(ROOM, "ada", "m2") == User("ada")
+    assert presence.release(ROOM, "bob", "m1") == User("bob", "Bob")
+
+
+def test_to_restore_nobody_is_nothing(presence):
+    presence.restore(ROOM, [])
+
+    assert presence.users(ROOM) == []
+
+
+def test_all_connections_of_a_user_are_restored_and_the_newest_tells_the_display_name(presence):
+    presence.restore(ROOM, [(User("ada", "Ada"), "m1"), (User("ada", "Countess"), "m2")])
+
+    assert presence.users(ROOM) == [User("ada", "Countess")]
+    assert presence.release(ROOM, "ada", "m2") is None
+    assert presence.release(ROOM, "ada", "m1") == User("ada", "Countess")
+
+
+def test_to_restore_what_was_not_lost_changes_nothing(presence):
+    list_user(presence, "ada", "m1", "share", name="Ada")
+    list_user(presence, "ada", "m2", "share", name="Countess")
+
+    for _ in range(2):
+        presence.restore(ROOM, [(User("ada", "Countess"), "m2"), (User("ada", "Ada"), "m1")])
+
+    assert presence.users(ROOM) == [User("ada", "Countess")]
+    assert presence.release(ROOM, "ada", "m1") is None
+    assert presence.release(ROOM, "ada", "m2") == User("ada", "Countess")
+
+
+def test_what_is_restored_twice_is_gone_once(presence):
+    for _ in range(2):
+        presence.restore(ROOM, [(User("ada"), "m1")])
+
+    assert [presence.release(ROOM, "ada", "m1") for _ in range(2)] == [User("ada"), None]
+
+
+def test_who_was_only_reserved_is_listed_by_being_restored(presence):
+    presence.reserve(ROOM, "ada", "m1", "reject")
+
+    presence.restore(ROOM, [(User("ada", "Ada"), "m1")])
+
+    assert presence.users(ROOM) == [User("ada", "Ada")]
+    assert presence.release(ROOM, "ada", "m1") == User("ada", "Ada")
+
+
+def test_who_has_abandoned_the_name_does_not_get_it_back_by_being_restored(presence):
+    list_user(presence, "ada", "m1")
+    presence.abandon(ROOM, "ada", "m1")
+
+    presence.restore(ROOM, [(User("ada"), "m1")])
+
+    assert presence.reserve(ROOM, "ada", "m2", "reject") == []
+    assert presence.release(ROOM, "ada", "m1") == User("ada")
+
+
+def test_a_restored_member_is_listed_beside_who_took_the_name_meanwhile(presence):
+    list_user(presence, "ada", "m2", name="Countess")
+
+    presence.restore(ROOM, [(User("ada", "Ada"), "m1")])
+
+    assert presence.users(ROOM) == [User("ada", "Countess")]
+    assert sorted(presence.reserve(ROOM, "ada", "m3", "replace")) == ["m1", "m2"]
 
 
 def test_abandon_never_yields_whatever_the_backend(presence):
@@ -332,5 +463,7 @@ def test_it_never_yields_where_it_says_so(presence):
         presence.users(ROOM)
         presence.users(ROOM, 0)
         presence.count(ROOM)
+        presence.counts([ROOM, NOWHERE])
         presence.is_listed(ROOM, "ada")
+        presence.restore(ROOM, [(User("ada"), "m1")])
         presence.release(ROOM, "ada", "m1")

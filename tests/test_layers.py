@@ -33,7 +33,7 @@ LAYERS = """
     chat.tokens.base chat.presence.base chat.registry.base chat.archive.base
     chat.archive.rows chat.archive.marks
     chat.archive.appending chat.archive.retention chat.registry.boot
-    chat.tokens.memory chat.tokens.redis chat.presence.memory
+    chat.tokens.memory chat.tokens.redis chat.presence.memory chat.presence.redis
     chat.registry.memory chat.registry.sql chat.archive.memory chat.archive.sql
     chat.tokens chat.presence chat.registry chat.archive
     chat.broker.base chat.broker.recent chat.broker.said chat.broker.scripts chat.broker.parcel

@@ -5,21 +5,25 @@ import pytest
 from chat.errors import UserAlreadyConnected
 from chat.event import User
 from chat.presence import MemoryPresence, Presence
+from chat.presence.redis import RedisPresence
 from tests.chat.steps import never_yields
 
 NEVER_YIELDS = ["memory"]
+SERVERS = {"valkey": "valkey", "redis": "redis_server"}
 ROOM = "lobby/e1"
 NOWHERE = "nowhere/e9"
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", *SERVERS])
 def backend(request) -> str:
     return request.param
 
 
 @pytest.fixture
-def presence(backend) -> Presence:
-    return {"memory": MemoryPresence}[backend]()
+def presence(backend, request, open_bus) -> Presence:
+    if backend == "memory":
+        return MemoryPresence()
+    return RedisPresence(open_bus(request.getfixturevalue(SERVERS[backend]).unix_url), "p1")
 
 
 def list_user(

@@ -3,7 +3,7 @@
 Everything goes through the inbox of the channel's greenlet, `ChannelLoop`, in one order: messages, joins and leaves.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from logging import Logger
 from time import monotonic
 from typing import Final, NamedTuple
@@ -19,8 +19,8 @@ from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED, Closing
 from chat.config import ServerConf
 from chat.conn import Conn, as_direct
 from chat.errors import ChannelBusy, ChannelClosed, IdleChannel, ServerClosed, UserNotHere
-from chat.event import Deleted, Edited, Message, Past, Whisper
-from chat.loop import ChannelLoop, Join, Leave, Stop, Sync
+from chat.event import Deleted, Edited, Message, Past, User, Whisper
+from chat.loop import ChannelLoop, Join, Leave, Lost, Stop, Sync
 from chat.member import EVERYBODY, Member, State, Step
 from chat.names import check_text, check_username
 from chat.orders import DropMembers, DropUser, End
@@ -273,6 +273,16 @@ class ChatChannel:
         nothing = Flag()  # a hook cannot wait for itself
         nothing.set()
         return nothing
+
+    def see_off(self, users: Sequence[User]) -> None:
+        """Say that these have left, whose process has died.  Never yields."""
+        if users and self._loop.ended_as is None:
+            self._loop.inbox.force(Lost(users))
+
+    def drop_all(self, closing: Closing) -> None:
+        """End all connections.  Never yields."""
+        for member in list(self._loop.members.values()):
+            member.drop(closing)
 
     def give_up(self) -> None:
         """Refuse what is not in the log by now, and whatever is still said.  Never yields; idempotent."""

@@ -15,10 +15,18 @@ from gevent.event import Event as Flag
 
 from chat.broker import Broker, Place
 from chat.clock import Clock
-from chat.closing import CHANNEL_CLOSED, INTERNAL, Closing
+from chat.closing import CHANNEL_CLOSED, INTERNAL, REPLACED, Closing
 from chat.config import ServerConf
 from chat.crowd import LARGE, LISTED
-from chat.errors import BrokerUnavailable, ChannelClosed, ChatError, IdleChannel, UserNotHere
+from chat.errors import (
+    BrokerUnavailable,
+    ChannelClosed,
+    ChatError,
+    IdleChannel,
+    ServerClosed,
+    UserAlreadyConnected,
+    UserNotHere,
+)
 from chat.event import Edited, Joined, Left, Message, Published, User, Welcome, Whisper
 from chat.event import Presence as Folded
 from chat.fanout import Arrival, Fanout, Moved
@@ -54,6 +62,12 @@ class Leave(NamedTuple):
     member: Member
 
 
+class Lost(NamedTuple):
+    """The process of these users has died, and they are listed no more."""
+
+    users: Sequence[User]
+
+
 class Sync(NamedTuple):
     """Whoever waits for `reached` knows that all before it has been done, or is under way to the log."""
 
@@ -78,7 +92,7 @@ class _Idle(NamedTuple):
     """Nothing may have happened for long enough."""
 
 
-Item: TypeAlias = Said | Join | Leave | Sync | Stop | _Restore | _Fold | _Idle
+Item: TypeAlias = Said | Join | Leave | Lost | Sync | Stop | _Restore | _Fold | _Idle
 
 
 class _ToBeRead(Exception):
@@ -227,11 +241,19 @@ class ChannelLoop:
                 self._do_join(item)
             case Leave(member):
                 self._do_leave(member)
+            case Lost(users):
+                for user in users:
+                    self._say_left(user)
             case Sync(reached):
                 self.out.publish()
                 reached.set()
             case Stop(closing):
                 self._do_stop(closing)
+            case _:
+                self._do_own(item)
+
+    def _do_own(self, item: _Restore | _Fold | _Idle) -> None:
+        match item:
             case _Restore():
                 self._do_restore()
             case _Fold():
@@ -303,10 +325,13 @@ class ChannelLoop:
             self.reader.read(exc.missed, lambda: self.inbox.force(join))
             return
         except Exception as exc:
+            is_replaced = isinstance(exc, UserAlreadyConnected)
             if listed is None:
-                member.drop(INTERNAL)
+                member.drop(REPLACED if is_replaced else INTERNAL)
             else:
                 listed.set_exception(exc)
+            if is_replaced:
+                return
             raise
         if listed is not None:
             listed.set(None)
@@ -319,14 +344,17 @@ class ChannelLoop:
     def _list(self, member: Member, missed: Missed | None) -> User | None:
         """Let the member hear all from here on; return how its user was listed until now, None if not.
 
-        Raises: _ToBeRead.
+        Raises: _ToBeRead, UserAlreadyConnected.
         """
         if member.state is not State.JOINING:  # it has gone by now
             return member.user
         if missed is not None and not self.reader.complete(missed):
             raise _ToBeRead(missed)
         key = self._key
-        before = self._presence.confirm(key, member.user, member.id)
+        try:
+            before = self._presence.confirm(key, member.user, member.id)
+        except KeyError:  # another process has given the name to somebody else since it was reserved
+            raise UserAlreadyConnected(member.username, self._record.name) from None
         self._active = self._clock.monotonic()
         users, count = self._roster()
         recovered = (
@@ -363,9 +391,12 @@ class ChannelLoop:
             return
         if user:
             self._active = self._clock.monotonic()
-            if not self.ended:
-                self._notify(self._notices.left(user))
-            self._notices.call_disconnected(member.username)
+            self._say_left(user)
+
+    def _say_left(self, user: User) -> None:
+        if not self.ended or (self._broker.shared and self.ended_as is ServerClosed):  # others go on
+            self._notify(self._notices.left(user))
+        self._notices.call_disconnected(user.username)
 
     def forget(self, member: Member) -> User | None:
         """Let the member go; return its user if they were listed and are so no more."""
@@ -405,6 +436,7 @@ class ChannelLoop:
             member.drop(closing)
         for member in members:
             self._try(self._do_leave, member)
+        self.hooks.shield(self.out.flush)
         self.hooks.shield(self._let_go)
         self.done.set()
 

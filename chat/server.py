@@ -1,12 +1,12 @@
 """The server: which channels are loaded, and the way in by token."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 from logging import Logger, getLogger
 from time import monotonic
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import gevent
 from gevent.lock import RLock
@@ -15,15 +15,19 @@ from chat.archive import Archive, Unread
 from chat.broker import Broker, MemoryBroker
 from chat.channel import PATIENCE, ChatChannel, Keeper
 from chat.clock import Clock, SystemClock
-from chat.closing import SERVER_CLOSED, Closing
+from chat.closing import SERVER_CLOSED, TAKEN_FOR_DEAD, Closing
 from chat.config import ServerConf
 from chat.conn import Conn, as_direct
-from chat.errors import ChannelClosed, ChatError, IdleChannel, ServerClosed
+from chat.errors import ChannelClosed, ChatError, IdleChannel, InvalidChannel, ServerClosed
+from chat.event import User
 from chat.member import EVERYBODY, Member
 from chat.names import check_channel_name, check_display_name, check_username
 from chat.presence import MemoryPresence, Presence
-from chat.registry import ChannelRecord, Fate, MemoryRegistry, Registry
+from chat.registry import ChannelRecord, Fate, MemoryRegistry, Registry, key_of
 from chat.tokens import Grant, MemoryTokens, Tokens
+
+if TYPE_CHECKING:  # redis-py is there only where it is wanted
+    from chat.fleet import Fleet
 
 GOODBYE: Final = 0.5  # seconds of the patience, half of it at most, that are left when a log that hangs is given up
 PUT_BACK_WAIT: Final = 1.0  # seconds that held channels have for being put back: one transaction
@@ -36,7 +40,8 @@ _ids: Final = count(1)
 class ChatServer:
     """Channels, and tokens to enter them.
 
-    Everything is in memory unless other backends are given.  As a context manager it closes at the end.  After `close`
+    Everything is in memory unless other backends are given; `fleet` is what those have in common that many processes share.
+    As a context manager it closes at the end.  After `close`
     all that uses a channel or a token raises ServerClosed.
     """
 
@@ -49,6 +54,7 @@ class ChatServer:
         registry: Registry | None = None,
         broker: Broker | None = None,
         archive: Archive | None = None,
+        fleet: "Fleet | None" = None,
         clock: Clock | None = None,
     ) -> None:
         self._conf = conf or ServerConf()
@@ -62,7 +68,8 @@ class ChatServer:
         self._presence = MemoryPresence() if presence is None else presence
         self._registry = MemoryRegistry(self._clock) if registry is None else registry
         if broker is None:
-            broker = _broker(self._conf, archive, self._clock)
+            recent, age = kept(self._conf)
+            broker = MemoryBroker(archive, recent=recent, age=age, clock=self._clock)
         self._archive = archive
         self._broker = broker
         self._channels: dict[str, ChatChannel] = {}
@@ -70,9 +77,12 @@ class ChatServer:
         self._loading = RLock()  # at most one greenlet makes channels of records
         self._is_closed = False
         self._sweeping: gevent.Greenlet[[], None] | None = None
-        self._keeper = Keeper(
-            lambda: str(next(_ids)), self._registry.lasting, self._on_close, self._on_closed_elsewhere, self._on_end
-        )
+        if broker.shared and not self._registry.lasting:
+            raise ValueError("registry: channels that several processes share want one that lasts")
+        self._fleet = fleet
+        self._keeper = Keeper(self._new_id, self._registry.lasting, self._on_close, self._on_closed_elsewhere, self._on_end)
+        if fleet is not None:
+            fleet.start(self._bury, self._taken_for_dead)
         self._clock.later(self._conf.token_cleanup_delay, self._sweep_tokens)
         self._clock.later(self._conf.channel_cleanup_delay, self._sweep_channels)
 
@@ -86,6 +96,11 @@ class ChatServer:
     def conf(self) -> ServerConf:
         """The settings, which cannot be changed."""
         return self._conf
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can reach the other processes, if there are any."""
+        return self._fleet is None or self._fleet.is_up
 
     def request_token(
         self, username: str, channel: str, *, session: str | None = None, data: dict[str, object] | None = None
@@ -148,10 +163,14 @@ class ChatServer:
         self._check_open()
         return self._registry.names()
 
-    def count(self, name: str) -> int:
-        """How many users are in the channel of that name; 0 when it is not loaded, or does not exist."""
-        channel = self._channels.get(name)
-        return channel.count() if channel is not None else 0
+    def counts(self, names: Iterable[str]) -> dict[str, int]:
+        """How many users are in each of these channels; 0 where it does not exist.  Blocks.  Raises: BrokerUnavailable."""
+        names = list(names)
+        if not self._broker.shared:
+            return {name: self._channels[name].count() if name in self._channels else 0 for name in names}
+        logs = self._registry.logs()
+        keys = {name: key_of(name, logs[name]) for name in names if name in logs}
+        return dict.fromkeys(names, 0) | dict(zip(keys, self._presence.counts(list(keys.values())), strict=True))
 
     def unread(self, username: str, names: Iterable[str]) -> dict[str, Unread]:
         """What waits for a user, in those of these channels of which that is known: none without an archive.  Blocks.
@@ -210,6 +229,8 @@ class ChatServer:
         finally:
             if is_mine:
                 self._loading.release()
+            if self._fleet is not None:
+                self._fleet.stop()
 
     # In two steps, for whoever has to answer before there is a connection
 
@@ -309,6 +330,36 @@ class ChatServer:
             self._registry.close(channel.name, idle=True)
         del self._channels[channel.name]
 
+    # Among other processes
+
+    def _new_id(self) -> str:
+        return f"{self._fleet.lease.process}.{next(_ids)}" if self._fleet is not None else str(next(_ids))
+
+    def _bury(self, process: str) -> None:
+        """See to what a process has left behind that died: its members have left, and its part of the archive's work."""
+        assert self._fleet is not None
+        for key in self._fleet.lease.left_by(process):
+            if self._is_closed:
+                return
+            name, _, log = key.rpartition("/")
+            gone = self._presence.forget(key, process)
+            if self._broker.forget(log, process) or gone:
+                self._see_off(name, log, gone)
+        self._fleet.lease.buried(process)
+
+    def _see_off(self, name: str, log: str, gone: Sequence[User]) -> None:
+        """Have that channel loaded, which archives what is not, and say who has left."""
+        try:
+            channel = self.get_channel(name)
+        except (InvalidChannel, ChannelClosed):
+            return
+        if channel.log == log:
+            channel.see_off(gone)
+
+    def _taken_for_dead(self) -> None:
+        for channel in self._channels.values():
+            channel.drop_all(TAKEN_FOR_DEAD)
+
     def _put_back_held(self, channel: ChatChannel) -> None:
         offset = channel.held_at
         if offset is None:
@@ -354,8 +405,7 @@ class ChatServer:
             archive.forget(late)
 
 
-def _broker(conf: ServerConf, archive: Archive | None, clock: Clock) -> MemoryBroker:
-    """It keeps nothing at hand that retention would take from the archive."""
+def kept(conf: ServerConf) -> tuple[int, float]:
+    """How many events of a channel a broker has at hand, and for how many seconds: none that retention would take away."""
     recent = min(conf.recent_events, conf.retention_count or conf.recent_events)
-    age = min(conf.recent_age, conf.retention_age or conf.recent_age)
-    return MemoryBroker(archive, recent=recent, age=age, clock=clock)
+    return recent, min(conf.recent_age, conf.retention_age or conf.recent_age)

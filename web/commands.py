@@ -12,18 +12,20 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from chat import database
 from chat.database import Schema, Standing
-from chat.errors import DatabaseAhead, DatabaseBehind, DatabaseUnavailable
+from chat.errors import BrokerUnavailable, DatabaseAhead, DatabaseBehind, DatabaseUnavailable
 
 T = TypeVar("T")
 
-# What opening a database may raise.
-FAULTS: Final = (DatabaseAhead, DatabaseBehind, DatabaseUnavailable, SQLAlchemyError, OSError, ValueError)
-PASSING: Final = (DatabaseUnavailable, OperationalError, InterfaceError)  # those of a database that is away
+# What opening a database, or a Redis, may raise, and what of that is because it is away.
+PASSING: Final = (BrokerUnavailable, DatabaseUnavailable, OperationalError, InterfaceError)
+FAULTS: Final = (*PASSING, DatabaseAhead, DatabaseBehind, SQLAlchemyError, OSError, ValueError)
 
 
 def explain(fault: Exception) -> str:
     """Return a sentence for one of FAULTS, which names the setting and what to do."""
     match fault:
+        case BrokerUnavailable(why=why):
+            return f"CHAT_REDIS_URL: {why or fault}"
         case DatabaseBehind():
             why = f"{fault}; run: flask chat upgrade (with --app, unless the application is in wsgi.py)"
         case DatabaseAhead():

@@ -11,15 +11,16 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import gevent
 from flask import Blueprint, Flask, current_app, session
 from gevent.lock import RLock
 
 from chat.archive.sql import SqlArchive, check_url
+from chat.config import ServerConf
 from chat.database import Database, Schema
-from chat.errors import InvalidUser, ServerClosed
+from chat.errors import BrokerUnavailable, InvalidUser, ServerClosed
 from chat.member import ACTIONS, EVERYBODY
 from chat.names import check_display_name, check_username
 from chat.rate import Rate
@@ -42,6 +43,9 @@ from web.throttle import Throttle
 from web.websocket import serving
 from web.websocket.gate import Gate, RightsOf
 from web.websocket.limits import HttpLimits
+
+if TYPE_CHECKING:
+    from chat.fleet import Fleet
 
 log: Final = logging.getLogger("web")
 
@@ -69,20 +73,35 @@ class _Running:
 
     def __init__(self, settings: Settings, schemas: list[Schema], rights_of: RightsOf) -> None:
         self.pid = os.getpid()
-        url = configuration.database_url(settings)
+        url, redis = configuration.database_url(settings), configuration.redis_url(settings)
         if settings.archive:
             check_url(url)
         self.database = Database(url, *schemas)
         archive = SqlArchive(self.database) if settings.archive else None
-        registry = SqlRegistry(self.database, boot_id() if settings.archive else VOLATILE)
-        self.server = ChatServer(settings.conf, registry=registry, archive=archive)
+        registry = SqlRegistry(self.database, boot_id() if settings.archive and not redis else VOLATILE)
+        self.fleet: Fleet | None = None
+        if redis:
+            self.fleet, self.server = _share(redis, settings.conf, registry, archive)
+        else:
+            self.server = ChatServer(settings.conf, registry=registry, archive=archive)
         self.gate = Gate(settings, self.server, rights_of)
+        if self.fleet is not None:
+            self.fleet.watch_sessions(self.gate.close_session)
         self.draining = Draining(self.gate, self.server, archive, self.database)
         clock, rate = self.gate.clock, settings.handshake_rate
         self.tokens = Throttle(Rate.per_second(settings.token_rate, BURST), clock)
         self.channels = Throttle(Rate.per_second(settings.channel_rate, BURST), clock)
         self.pages = Throttle(Rate.per_second(settings.sockets.message_rate, BURST), clock)
         self.handshakes = Throttle(Rate.per_second(rate, max(rate * HANDSHAKE_BURST, 1.0)), clock)
+
+
+def _share(url: str, conf: ServerConf, registry: SqlRegistry, archive: SqlArchive | None) -> tuple["Fleet", ChatServer]:
+    """One of many processes.  redis-py is there only where it is wanted."""
+    from chat.fleet import Fleet
+    from chat.shared import make_shared_server
+
+    fleet = Fleet(url, conf.logger)
+    return fleet, make_shared_server(conf, fleet, registry=registry, archive=archive)
 
 
 class Chat:
@@ -286,9 +305,15 @@ class Chat:
             self._running.draining.hurry()
 
     def close_session(self, session: str) -> None:
-        """End the sockets of a login that has ended."""
-        if self._running is not None:
-            self._running.gate.close_session(session)
+        """End the sockets of a login that has ended, in all processes.  Blocks."""
+        if self._running is None:
+            return
+        self._running.gate.close_session(session)
+        if self._running.fleet is not None:
+            try:
+                self._running.fleet.end_session(session)
+            except BrokerUnavailable:
+                log.error("a login has ended, and other processes could not be told: its sockets there go on")
 
     # Who may do what: `web.host.Host`
 

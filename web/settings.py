@@ -26,7 +26,6 @@ T = TypeVar("T")
 TEN_YEARS: Final = 315_360_000  # seconds; dates go no further back than the year 1
 ESCAPED: Final = 6  # bytes of JSON for one of a text, at most: \u0001
 AROUND: Final = 2048  # bytes for the rest of a `publish`: two names of 64 characters, escaped to 12 bytes each, and an id
-UNBUILT: Final = "this version runs one worker in one process, without Redis"
 
 
 class SettingError(UnfitToServe):
@@ -39,6 +38,18 @@ def _text(value: object) -> str:
     return value
 
 
+def _redis(value: object) -> str:
+    url = _text(value)
+    if not url:
+        return url
+    try:
+        from chat.bus.address import parse
+    except ImportError:
+        raise SettingError("redis-py and hiredis are wanted for it; install flask-gevent-chat[redis]") from None
+    parse(url)
+    return url
+
+
 def _whole(value: object) -> int:
     try:
         number = int(value) if isinstance(value, str) else value
@@ -46,6 +57,13 @@ def _whole(value: object) -> int:
         raise SettingError(f"a whole number is wanted, not {value!r}") from None
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise SettingError(f"a whole number, 0 or more, is wanted, not {value!r}")
+    return number
+
+
+def _positive(value: object) -> int:
+    number = _whole(value)
+    if number == 0:
+        raise SettingError("a whole number, 1 or more, is wanted, not 0")
     return number
 
 
@@ -119,9 +137,10 @@ class Settings:
     """SQLAlchemy URL; SQLite in the instance folder."""
     archive: bool = _setting(_flag, True)
     """What is said is kept in the database, and there before anybody hears it; else in memory, as far as it goes."""
-    redis_url: str = _setting(_text, "")
-    """For more than one process."""
-    workers: int = _setting(_whole, 1)
+    redis_url: str = _setting(_redis, "")
+    """Redis or Valkey servers for more than one process: redis://, rediss://, unix://, redis+sentinel://, redis+cluster://;
+    several, with commas between them, share the channels."""
+    workers: int = _setting(_positive, 1)
     """gunicorn's worker processes."""
     origins: tuple[str, ...] = _setting(_origins, ())
     """Origins allowed beside the own host."""
@@ -191,7 +210,6 @@ def load(config: Mapping[str, object], environ: Mapping[str, str], instance: str
     given: dict[str, Mapping[str, object]] = {"conf": {**CONF_DEFAULTS, **conf}}
     groups = {name: _load_group(group, found, given.get(name, {})) for name, group in GROUPS.items()}
     settings = Settings(**own, **groups)  # type: ignore[arg-type]
-    _check_built(settings)
     return _fit_frame(settings, is_set="CHAT_MAX_FRAME" in found)
 
 
@@ -242,12 +260,18 @@ def _warn_of_unknown(found: Mapping[str, object]) -> None:
         log.warning("%s is no setting and is ignored%s", key, f"; did you mean {near[0]}?" if near else "")
 
 
-def _check_built(settings: Settings) -> None:
-    """Never several processes on memory backends: they would be several chats that look like one."""
-    if settings.redis_url:
-        raise SettingError(f"CHAT_REDIS_URL: {UNBUILT}; unset it")
-    if settings.workers != 1:
-        raise SettingError(f"CHAT_WORKERS: {UNBUILT}; set it to 1")
+def redis_url(settings: Settings) -> str:
+    """The URL set, or, by now, that of the Valkey that gunicorn's master runs for its workers; "" for neither.
+
+    Raises: SettingError for several workers without one: they would be several chats that look like one.
+    """
+    url = settings.redis_url or os.environ.get("CHAT_REDIS_URL", "")
+    if not url and settings.workers > 1:
+        raise SettingError(
+            f"CHAT_WORKERS: {settings.workers} workers want a Redis or Valkey between them; set CHAT_REDIS_URL, "
+            "or start them by gunicorn with this project's gunicorn.conf.py, which runs one"
+        )
+    return url
 
 
 def _fit_frame(settings: Settings, *, is_set: bool) -> Settings:

@@ -121,6 +121,14 @@ class Broker(ABC):
         Raises: BrokerUnavailable.
         """
 
+    def forget(self, log: str, process: str) -> bool:
+        """That process, which is dead, does nothing for `log` any more.  Blocks.  Raises: BrokerUnavailable.
+
+        Returns whether something has to be done that it has left undone: then it is done where the channel is open.
+        """
+        del log, process
+        return False
+
     @abstractmethod
     def last(self, key: str) -> int:
         """The offset of the last event that was heard.  Never yields."""

@@ -17,7 +17,7 @@ from chat.broker.following import Follower
 from chat.broker.memory import RECENT, RECENT_AGE
 from chat.broker.recent import Recent
 from chat.broker.said import REMEMBERED, Said, key_of
-from chat.broker.scripts import END, LEAVE, PUBLISH
+from chat.broker.scripts import END, FORGET, LEAVE, PUBLISH
 from chat.bus import Bus, Topic
 from chat.bus.lease import Standing
 from chat.clock import Clock, SystemClock
@@ -180,6 +180,9 @@ class RedisBroker(Broker):
 
     def last(self, key: str) -> int:
         return self._log(key).follower.recent.last
+
+    def forget(self, log: str, process: str) -> bool:
+        return bool(self._bus.call(FORGET, log, [self._bus.key(log, "meta")], [process]))
 
     def close(self, key: str, subscriber: Subscriber | None = None) -> None:
         opened = self._open.get(key)

@@ -154,3 +154,11 @@ if meta[1] == ARGV[1] then redis.call('HDEL', KEYS[1], 'archiver') end
 if ARGV[2] == '0' or meta[2] == meta[3] then redis.call('EXPIRE', KEYS[2], ARGV[3]) end
 return 1
 """)
+
+FORGET: Final = Script("""
+-- KEYS meta; ARGV who is dead -> whether that one was to archive, and has not archived all
+local meta = redis.call('HMGET', KEYS[1], 'archiver', 'offset', 'archived')
+if meta[1] ~= ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[1], 'archiver')
+return meta[2] ~= meta[3] and 1 or 0
+""")

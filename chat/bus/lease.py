@@ -141,9 +141,8 @@ class Lease:
         if self._since is not None and asked > self._until:
             self._since = None  # it was stopped; the others may have been too
         may_bury = self._since is not None and asked - self._since > self._lease
-        milliseconds = [round(seconds * 1000) for seconds in (self._lease, BURIAL)]
-        args = [self.process, milliseconds[0], int(may_bury), milliseconds[1]]
-        fate, *dead = self._bus.call(RENEW, TAG, self._keys, args)
+        lease, burial = round(self._lease * 1000), round(BURIAL * 1000)
+        fate, *dead = self._bus.call(RENEW, TAG, self._keys, [self.process, lease, int(may_bury), burial])
         if fate == b"dead":
             self._lose()
             return

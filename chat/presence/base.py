@@ -47,10 +47,6 @@ class Presence(ABC):
         """
 
     @abstractmethod
-    def restore(self, channel: str, members: Sequence[tuple[User, str]]) -> list[User]:
-        """List these members, of this process, if they were lost; return the users that were not listed.  Blocks."""
-
-    @abstractmethod
     def users(self, channel: str, limit: int | None = None) -> list[User]:
         """Who is listed, sorted by username; or, when they are more than `limit`, any `limit` of them.  Blocks."""
 
@@ -67,9 +63,19 @@ class Presence(ABC):
         """Whether that user is listed.  Blocks."""
 
     @abstractmethod
-    def restore(self, channel: str, users: Sequence[tuple[User, str]]) -> None:
+    def restore(self, channel: str, users: Sequence[tuple[User, str]]) -> list[User]:
         """List these members, each with its user, again: as many of them as were lost.  Blocks; idempotent.
 
+        Returns the users that were not listed any more.
         What is known of a member or of a display name is not changed, except that a name that was only reserved is listed.
         Who took the name while it was lost has it too from then on.
         """
+
+    def forget(self, channel: str, process: str) -> list[User]:
+        """Remove all members of a process that died; return the users who are listed no more.  Blocks; idempotent.
+
+        If several do that at once, each user is returned to one of them.
+        Raises: BrokerUnavailable; then some may have been forgotten, of whom nobody is told.  Do it again for the others.
+        """
+        del channel, process  # where there is one process, nobody is left to ask
+        return []

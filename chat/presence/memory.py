@@ -83,15 +83,6 @@ class MemoryPresence(Presence):
             del self._rooms[channel]
         return gone
 
-    def restore(self, channel: str, members: Sequence[tuple[User, str]]) -> list[User]:
-        room = self._rooms.setdefault(channel, _Room())
-        lost = [(user, member) for user, member in members if member not in room.seats]
-        return [user for user, member in lost if self._list_anew(channel, user, member) is None]
-
-    def _list_anew(self, channel: str, user: User, member: str) -> User | None:
-        self.reserve(channel, user.username, member, "share")
-        return self.confirm(channel, user, member)
-
     def users(self, channel: str, limit: int | None = None) -> list[User]:
         room = self._rooms.get(channel)
         if room is None:
@@ -111,9 +102,9 @@ class MemoryPresence(Presence):
         room = self._rooms.get(channel)
         return room is not None and username in room.listed
 
-    def restore(self, channel: str, users: Sequence[tuple[User, str]]) -> None:
+    def restore(self, channel: str, users: Sequence[tuple[User, str]]) -> list[User]:
         if not users:
-            return
+            return []
         room = self._rooms.setdefault(channel, _Room())
         for user, member in users:
             if member not in room.seats:
@@ -121,4 +112,6 @@ class MemoryPresence(Presence):
             if room.seats.get(member, _Seat.RESERVED) is _Seat.RESERVED:
                 room.seats[member] = _Seat.LISTED
         names = {user.username: user for user, _ in users}  # the newest connection tells
+        lost = [user for username, user in names.items() if username not in room.listed]
         room.listed = names | room.listed
+        return lost

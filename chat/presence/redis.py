@@ -16,6 +16,7 @@ from typing import Any, Final
 from gevent.event import AsyncResult
 
 from chat.bus import Bus, Script, Word
+from chat.bus.lease import Standing
 from chat.config import DuplicateUser
 from chat.errors import BrokerUnavailable, UserAlreadyConnected
 from chat.event import User
@@ -162,10 +163,11 @@ return {step[1], gone}
 """
 )
 
-# Arguments: username, display name and members, again and again.
+# Arguments: username, display name and members, again and again.  Answer: who was not listed any more.
 RESTORE: Final = Script(
     _SEATS
     + """
+local lost = {}
 for i = 1, #ARGV, 3 do
   local username = ARGV[i]
   local seats, place = read(username), {}
@@ -175,8 +177,9 @@ for i = 1, #ARGV, 3 do
     if state_of(seats[at] or "R") == "R" then seats[at] = "L" .. member end
   end
   write(username, seats)
-  redis.call("HSETNX", KEYS[2], username, ARGV[i + 1])
+  if redis.call("HSETNX", KEYS[2], username, ARGV[i + 1]) == 1 then lost[#lost + 1] = username end
 end
+return lost
 """
 )
 
@@ -190,10 +193,10 @@ class RedisPresence(Presence):
     Names that could not be let go, because the Redis was away, are let go ahead of the first script that can be run again.
     """
 
-    def __init__(self, bus: Bus, process: str, is_gone: IsGone = lambda _process: False) -> None:
-        """`process` is the id of this one.  `is_gone` is asked when another one's member is in the way of ours."""
+    def __init__(self, bus: Bus, lease: Standing, is_gone: IsGone = lambda _process: False) -> None:
+        """`lease` is this process's.  `is_gone` is asked when another one's member is in the way of ours."""
         self._bus = bus
-        self._process = process
+        self._lease = lease
         self._is_gone = is_gone
         self._withheld: dict[tuple[str, str], str] = {}  # usernames by channel and member: what could not be let go
 
@@ -244,22 +247,18 @@ class RedisPresence(Presence):
         name = username.encode(errors="surrogatepass")  # it may be none at all
         return bool(_answer(self._ask("HEXISTS", channel, name)))
 
-    def restore(self, channel: str, users: Sequence[tuple[User, str]]) -> None:
+    def restore(self, channel: str, users: Sequence[tuple[User, str]]) -> list[User]:
         names = {user.username: user.name for user, _ in users}  # the newest connection tells
         members: dict[str, list[str]] = {username: [] for username in names}
         for user, member in users:
             members[user.username].append(member)
         words = [word for username, name in names.items() for word in (username, name, " ".join(members[username]))]
         step = 3 * RESTORED
-        for answer in [self._send(RESTORE, channel, *words[at : at + step]) for at in range(0, len(words), step)]:
-            answer.get()
+        asked = [self._send(RESTORE, channel, *words[at : at + step]) for at in range(0, len(words), step)]
+        lost = [username.decode() for answer in asked for username in _answer(answer)]
+        return [User(username, names[username]) for username in lost]
 
     def forget(self, channel: str, process: str) -> list[User]:
-        """Remove all members of a process that died; return the users who are listed no more.  Blocks; idempotent.
-
-        If several do that at once, each user is returned to one of them.
-        Raises: BrokerUnavailable; then some may have been forgotten, of whom nobody is told.  Do it again for the others.
-        """
         gone: list[User] = []
         cursor = b"0"
         while True:
@@ -284,7 +283,7 @@ class RedisPresence(Presence):
     def _gone_of(self, holders: Sequence[str]) -> list[str]:
         """The processes of these members, if all of them are others, and gone."""
         processes = {holder.rpartition(".")[0] for holder in holders}
-        if processes & {"", self._process} or not all(map(self._is_gone, processes)):
+        if processes & {"", self._lease.process} or not all(map(self._is_gone, processes)):
             return []
         return sorted(processes)
 

@@ -44,7 +44,12 @@ class ChannelRecord:
     def key(self) -> str:
         """What presence and the broker know it by.  A name may be free, and taken again, while the channel that had it
         is still ending; they must not be taken for one.  No name holds a `/`."""
-        return f"{self.name}/{self.log}"
+        return key_of(self.name, self.log)
+
+
+def key_of(name: str, log: str) -> str:
+    """`ChannelRecord.key`."""
+    return f"{name}/{log}"
 
 
 class Registry(ABC):

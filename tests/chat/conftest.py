@@ -57,24 +57,6 @@ def lobby(server) -> ChatChannel:
     return server.create_channel("lobby")
 
 
-OpenBus = Callable[[str], Bus]
-
-
-@pytest.fixture
-def open_bus(nothing_left_behind) -> Iterator[OpenBus]:
-    """Opens a bus as each of several processes would; closes all in the end."""
-    opened: list[Bus] = []
-
-    def open_it(url: str) -> Bus:
-        opened.append(Bus(url, logging.getLogger("chat")))
-        opened[-1].start()
-        return opened[-1]
-
-    yield open_it
-    for bus in opened:
-        bus.close()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, tmp_path) -> str:
     """An empty database of each kind."""

@@ -377,7 +377,7 @@ class TestWithALastingRegistry:
         ]
         gevent.joinall(joining, timeout=5, raise_error=True)
 
-        assert lasting.count("lobby") == 10
+        assert lasting.counts(["lobby"]) == {"lobby": 10}
         assert lasting.get_channel("lobby").epoch == old.epoch
 
     def test_a_channel_that_was_closed_does_not_come_back(self, lasting):

@@ -6,6 +6,7 @@ import pytest
 from chat.errors import BrokerUnavailable, UserAlreadyConnected
 from chat.event import User
 from chat.presence.redis import RedisPresence
+from tests.chat.contracts.hearing import Alive
 from tests.chat.steps import wait_until
 
 ROOM = "lobby/e1"
@@ -22,18 +23,18 @@ def bus(valkey, open_bus):
 
 @pytest.fixture
 def here(bus):
-    return RedisPresence(bus, "here", is_gone)
+    return RedisPresence(bus, Alive("here"), is_gone)
 
 
 @pytest.fixture
 def there(valkey, open_bus):
-    return RedisPresence(open_bus(valkey.unix_url), "there", is_gone)
+    return RedisPresence(open_bus(valkey.unix_url), Alive("there"), is_gone)
 
 
 @pytest.fixture
 def dead(bus):
     """As it was before it died."""
-    return RedisPresence(bus, "dead", is_gone)
+    return RedisPresence(bus, Alive("dead"), is_gone)
 
 
 def list_user(presence: RedisPresence, username: str, member: str, policy: str = "share", name: str = "") -> User | None:
@@ -226,7 +227,7 @@ def test_a_name_that_another_one_takes_while_the_ghost_is_asked_after_is_taken(b
         there.reserve(ROOM, "ada", "there.1", "reject")
         return is_gone(process)
 
-    here = RedisPresence(bus, "here", overtaken)
+    here = RedisPresence(bus, Alive("here"), overtaken)
 
     with pytest.raises(UserAlreadyConnected):
         here.reserve(ROOM, "ada", "here.1", "reject")
@@ -242,7 +243,7 @@ def test_all_holders_must_be_ghosts(bus, here, there, dead):
 
     there.release(ROOM, "ada", "there.1")
     with pytest.raises(UserAlreadyConnected):  # nothing has changed for the ghost
-        RedisPresence(bus, "here").reserve(ROOM, "ada", "here.1", "reject")
+        RedisPresence(bus, Alive("here")).reserve(ROOM, "ada", "here.1", "reject")
 
 
 def test_several_ghosts_may_hold_a_name(here, dead):
@@ -255,7 +256,7 @@ def test_several_ghosts_may_hold_a_name(here, dead):
 @pytest.mark.parametrize("holder", ["here.1", "m1"])
 def test_nobody_is_asked_after_whose_process_is_this_one_or_none(bus, holder):
     asked: list[str] = []
-    presence = RedisPresence(bus, "here", lambda process: asked.append(process) or True)
+    presence = RedisPresence(bus, Alive("here"), lambda process: asked.append(process) or True)
     list_user(presence, "ada", holder)
 
     with pytest.raises(UserAlreadyConnected):
@@ -266,7 +267,7 @@ def test_nobody_is_asked_after_whose_process_is_this_one_or_none(bus, holder):
 
 def test_nobody_is_asked_after_who_is_not_in_the_way(bus):
     asked: list[str] = []
-    presence = RedisPresence(bus, "here", lambda process: asked.append(process) or True)
+    presence = RedisPresence(bus, Alive("here"), lambda process: asked.append(process) or True)
     for number, policy in enumerate(["share", "replace"]):
         list_user(presence, f"user{number}", f"dead.{number}")
         presence.reserve(ROOM, f"user{number}", f"here.{number}", policy)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chat.config import ServerConf
-from web.settings import SettingError, Settings, database_url, known, load, secret_key
+from web.settings import SettingError, Settings, database_url, known, load, redis_url, secret_key
 from web.websocket.serving import UnfitToServe
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -28,8 +28,8 @@ KINDS = [
     ("CHAT_INSTANCE", "/srv/a", Path("/srv/b"), Path("/srv/a"), Path("/srv/b"), Path("/srv/instance")),
     ("CHAT_SECRET_KEY", "one", "two", "one", "two", ""),
     ("CHAT_DATABASE_URL", "sqlite://", "sqlite:///x", "sqlite://", "sqlite:///x", ""),
-    ("CHAT_REDIS_URL", "", "", "", "", ""),
-    ("CHAT_WORKERS", "1", 1, 1, 1, 1),
+    ("CHAT_REDIS_URL", "redis://a", "unix:///b", "redis://a", "unix:///b", ""),
+    ("CHAT_WORKERS", "4", 2, 4, 2, 1),
     ("CHAT_ORIGINS", "https://a.example", ["http://b.example"], ("https://a.example",), ("http://b.example",), ()),
     ("CHAT_TRUSTED_PROXIES", "1", 2, 1, 2, 0),
     ("CHAT_SESSION_LIFETIME", "60", 1.5, 60.0, 1.5, 86_400.0),
@@ -157,14 +157,15 @@ WRONG: list[tuple[str, object]] = [
     ("CHAT_SECRET_KEY", b"bytes"),
     ("CHAT_DATABASE_URL", None),
     ("CHAT_REDIS_URL", 1),
-    ("CHAT_REDIS_URL", "redis://localhost"),
+    ("CHAT_REDIS_URL", "localhost:6379"),
+    ("CHAT_REDIS_URL", "http://localhost"),
+    ("CHAT_REDIS_URL", "redis+sentinel://localhost"),
     ("CHAT_WORKERS", ""),
     ("CHAT_WORKERS", "two"),
     ("CHAT_WORKERS", 1.0),
     ("CHAT_WORKERS", True),
     ("CHAT_WORKERS", "-1"),
     ("CHAT_WORKERS", "0"),
-    ("CHAT_WORKERS", "2"),
     ("CHAT_WORKERS", "9" * 5000),
     ("CHAT_ORIGINS", 1),
     ("CHAT_ORIGINS", "chat.example"),
@@ -272,10 +273,21 @@ def test_a_frame_that_is_not_set_grows_with_the_longest_text(text: int, frame: i
     assert load({}, {}, "instance", max_message=text).sockets.max_frame == frame
 
 
-@pytest.mark.parametrize(("name", "text"), [("CHAT_REDIS_URL", "redis://localhost"), ("CHAT_WORKERS", "4")])
-def test_several_processes_are_refused_saying_what_to_do(name: str, text: str) -> None:
-    with pytest.raises(SettingError, match=r"one worker in one process, without Redis; (unset it|set it to 1)$"):
-        read(**{name: text})
+def test_several_workers_without_a_redis_are_refused_saying_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHAT_REDIS_URL", raising=False)
+
+    with pytest.raises(SettingError, match=r"^CHAT_WORKERS: 4 workers want a Redis or Valkey .*; set CHAT_REDIS_URL"):
+        redis_url(read(CHAT_WORKERS="4"))
+
+
+def test_the_redis_that_the_master_runs_is_found_even_where_the_application_was_loaded_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = read(CHAT_WORKERS="4")
+    monkeypatch.setenv("CHAT_REDIS_URL", "unix:///run/valkey")
+
+    assert redis_url(settings) == "unix:///run/valkey"
+    assert redis_url(read(CHAT_REDIS_URL="redis://a")) == "redis://a"
 
 
 def test_a_secret_is_never_quoted() -> None:

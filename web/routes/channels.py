@@ -29,10 +29,9 @@ def add_channels(blueprint: Blueprint, host: Host) -> None:
         username = caller(host)
         names = host.visible(username, host.server.channels())
         unread = host.server.unread(username, host.readable(username, names))
+        counts = host.server.counts(names)
         response = jsonify(
-            channels=[
-                {"name": name, "count": host.server.count(name), **unread.get(name, NOTHING)._asdict()} for name in names
-            ]
+            channels=[{"name": name, "count": counts[name], **unread.get(name, NOTHING)._asdict()} for name in names]
         )
         response.headers["Cache-Control"] = (
             "private, no-cache"  # pages ask every few seconds, and mostly nothing has changed

@@ -17,6 +17,8 @@ def make_health(host: Host) -> Blueprint:
     def readyz() -> Response:
         if not host.is_ready:
             return make_response(jsonify(status="draining"), 503)
+        if not host.server.is_up:
+            return make_response(jsonify(status="without Redis"), 503)
         host.server.channels()  # asks the registry, and so the database
         return jsonify(status="ready", connections=len(host.gate))
 

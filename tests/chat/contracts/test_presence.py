@@ -6,6 +6,7 @@ from chat.errors import UserAlreadyConnected
 from chat.event import User
 from chat.presence import MemoryPresence, Presence
 from chat.presence.redis import RedisPresence
+from tests.chat.contracts.hearing import Alive
 from tests.chat.steps import never_yields
 
 NEVER_YIELDS = ["memory"]
@@ -23,7 +24,7 @@ def backend(request) -> str:
 def presence(backend, request, open_bus) -> Presence:
     if backend == "memory":
         return MemoryPresence()
-    return RedisPresence(open_bus(request.getfixturevalue(SERVERS[backend]).unix_url), "p1")
+    return RedisPresence(open_bus(request.getfixturevalue(SERVERS[backend]).unix_url), Alive("p1"))
 
 
 def list_user(
@@ -378,7 +379,10 @@ def test_only_who_holds_the_name_is_confirmed(presence):
 
 
 def test_members_that_were_lost_are_restored(presence):
-    presence.restore(ROOM, [(User("bob", "Bob"), "m1"), (User("ada"), "m2")])
+    lost = presence.restore(ROOM, [(User("bob", "Bob"), "m1"), (User("ada"), "m2")])
+
+    assert sorted(lost, key=lambda user: user.username) == [User("ada"), User("bob", "Bob")]
+    assert presence.restore(ROOM, [(User("bob", "Bob"), "m1"), (User("ada"), "m2")]) == []
 
     assert presence.users(ROOM) == [User("ada"), User("bob", "Bob")]
     assert presence.count(ROOM) == 2

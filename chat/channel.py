@@ -211,6 +211,8 @@ class ChatChannel:
         if self._loop.ended_as is None and not self._is_closing:
             self._is_closing = True
             try:
+                if self._broker.shared and self._loop.may_wait:  # from then on the log takes nothing more
+                    self.flush()
                 self._broker.tell(self._record.key, End())
             except BaseException:
                 self._is_closing = False

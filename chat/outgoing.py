@@ -14,7 +14,7 @@ from gevent.event import AsyncResult
 from chat.broker import Broker
 from chat.changes import objection
 from chat.clock import Clock
-from chat.errors import BrokerUnavailable, ChatError, HookFailed, UserNotHere
+from chat.errors import BrokerUnavailable, ChannelClosed, ChatError, HookFailed, UserNotHere
 from chat.event import Ack, Deleted, Edited, IsTyping, Joined, Left, Presence, Published, Refusal
 from chat.fanout import Fanout, Note
 from chat.lane import Lane
@@ -149,7 +149,7 @@ class Outgoing:
             said.done.set_exception(error)
         elif said.member is not None:
             self.refuse(said.member, said.id, error)
-        elif not isinstance(error, BrokerUnavailable | HookFailed | UserNotHere):  # logged before, or of no account
+        elif not isinstance(error, BrokerUnavailable | ChannelClosed | HookFailed | UserNotHere):  # logged before, or of no account
             self._log.error("channel %r: %s", self._name, error)
 
     # In the lanes
@@ -242,6 +242,8 @@ class Outgoing:
 
     def _unavailable(self, exc: BaseException) -> ChatError:
         """Log what went wrong, and return what may be told of it."""
+        if isinstance(exc, ChannelClosed):  # by another process, which has told its members
+            return exc
         if isinstance(exc, ChatError):
             self._log.error("channel %r: %s", self._name, exc)
             return exc

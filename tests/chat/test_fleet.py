@@ -1,0 +1,311 @@
+"""Several servers over one Valkey and one database: to its members a channel is one."""
+
+from collections.abc import Callable, Iterator
+
+import gevent
+import pytest
+
+from chat import ChatServer, ServerConf
+from chat.archive.sql import SqlArchive
+from chat.bus.lease import Lease
+from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED, TAKEN_FOR_DEAD
+from chat.conn import PipeConn
+from chat.errors import (
+    ChannelClosed,
+    DuplicatedChannel,
+    InvalidChannel,
+    InvalidToken,
+    UserAlreadyConnected,
+    UserNotHere,
+)
+from chat.event import Joined, Left, Message, Welcome
+from chat.fleet import Fleet
+from chat.member import Resume
+from chat.registry.boot import VOLATILE
+from chat.registry.sql import SqlRegistry
+from chat.shared import make_shared_server
+from tests.chat.fakes import DirectFake, EventFormat
+from tests.chat.steps import enter, enter_directly, hear, wait_until
+
+LEASE, RENEWAL = 1.5, 0.2  # seconds: who dies here is found dead soon
+
+
+class House:
+    """One process: a server, and how it dies."""
+
+    def __init__(self, url: str, database, **conf: object) -> None:
+        self.fleet = Fleet(url)
+        self.fleet.lease = Lease(self.fleet.bus, self.fleet._log, lease=LEASE, renewal=RENEWAL)
+        archive = SqlArchive(database)
+        registry = SqlRegistry(database, VOLATILE)
+        self.server = make_shared_server(ServerConf(**conf), self.fleet, registry=registry, archive=archive)
+        self.archive = archive
+
+    def die(self) -> None:
+        """No word to anybody, as by kill -9: what holds its sockets has gone."""
+        gevent.kill(self.fleet.lease._greenlet)
+        self.fleet.bus.close()
+
+    def stop(self) -> None:
+        self.server.close()
+        self.fleet.bus.close()
+        self.archive.close()
+
+
+Start = Callable[..., House]
+
+
+@pytest.fixture
+def database_url(tmp_path) -> str:
+    return f"sqlite:///{tmp_path}/chat.db"
+
+
+@pytest.fixture
+def start(valkey, open_database, nothing_left_behind) -> Iterator[Start]:
+    houses: list[House] = []
+
+    def start_it(**conf: object) -> House:
+        houses.append(House(valkey.unix_url, open_database(), **conf))
+        return houses[-1]
+
+    yield start_it
+    for house in reversed(houses):
+        house.stop()
+
+
+@pytest.fixture
+def one(start) -> House:
+    return start()
+
+
+@pytest.fixture
+def two(start, one) -> House:
+    return start()
+
+
+def texts(conn: DirectFake) -> list[str]:
+    return [event.text for event in conn.events if isinstance(event, Message)]
+
+
+def test_what_is_said_in_one_is_heard_in_the_other_in_the_same_order(one, two):
+    here = one.server.create_channel("lobby")
+    there = two.server.get_channel("lobby")
+    ada, bob = enter_directly(here, "ada"), enter_directly(there, "bob")
+    for number in range(50):
+        here.new_broadcast(f"a{number}", "ada")
+        there.new_broadcast(f"b{number}", "bob")
+
+    wait_until(lambda: len(texts(ada)) == len(texts(bob)) == 100)
+
+    assert texts(ada) == texts(bob)
+    assert [event.offset for event in ada.events if isinstance(event, Message)] == list(range(1, 101))
+
+
+def test_a_name_belongs_to_one_channel(one, two):
+    one.server.create_channel("lobby")
+
+    with pytest.raises(DuplicatedChannel):
+        two.server.create_channel("lobby")
+    assert two.server.channels() == ["lobby"]
+
+
+def test_a_token_issued_anywhere_is_redeemed_anywhere_once(one, two):
+    one.server.create_channel("lobby")
+    token = one.server.request_token("ada", "lobby")
+    two.server.connect(token, PipeConn())
+
+    assert one.server.get_channel("lobby").get_users() == ["ada"]
+    with pytest.raises(InvalidToken):
+        one.server.connect(token, PipeConn())
+
+
+def test_a_user_name_is_taken_everywhere(one, two):
+    enter(one.server.create_channel("lobby"), "ada")
+
+    with pytest.raises(UserAlreadyConnected):
+        two.server.get_channel("lobby").connect_user("ada", PipeConn())
+
+
+def test_a_user_is_replaced_from_another_process(start):
+    one, two = start(duplicate_user="replace"), start(duplicate_user="replace")
+    old = enter_directly(one.server.create_channel("lobby"), "ada")
+    enter_directly(two.server.get_channel("lobby"), "ada")
+
+    wait_until(lambda: old.closing is not None)
+
+    assert old.closing == REPLACED
+    assert two.server.get_channel("lobby").get_users() == ["ada"]
+
+
+def test_a_shared_user_comes_once_and_goes_once(start):
+    one, two = start(duplicate_user="share"), start(duplicate_user="share")
+    bob = enter_directly(one.server.create_channel("lobby"), "bob")
+    here, there = enter(one.server.get_channel("lobby"), "ada"), enter(two.server.get_channel("lobby"), "ada")
+    here.close()
+    one.server.flush()
+    there.close()
+
+    wait_until(lambda: any(isinstance(event, Left) for event in bob.events))
+
+    told = [type(event) for event in bob.events if isinstance(event, Joined | Left)]
+    assert told == [Joined, Joined, Left]  # bob's own is the first
+
+
+def test_a_whisper_reaches_every_process(one, two):
+    ada = enter(one.server.create_channel("lobby"), "ada")
+    there = two.server.get_channel("lobby")
+    bob = enter(there, "bob")
+    hear(ada, 2)
+    one.server.get_channel("lobby").new_whisper("psst", "ada", "bob")
+
+    assert hear(bob, 2)[-1].endswith("psst")
+    with pytest.raises(UserNotHere):
+        there.new_whisper("psst", "bob", "cyd")
+
+
+def test_who_is_removed_is_removed_wherever_they_are(one, two):
+    here = one.server.create_channel("lobby")
+    bob = enter_directly(two.server.get_channel("lobby"), "bob")
+
+    here.remove_user("bob")
+
+    assert here.get_users() == []
+    assert bob.closing == KICKED
+
+
+def test_a_channel_is_closed_everywhere_and_its_name_is_free(one, two):
+    here = one.server.create_channel("lobby")
+    there = two.server.get_channel("lobby")
+    bob = enter_directly(there, "bob")
+
+    here.close()
+    wait_until(lambda: there.is_closed)
+    bob.wait_for_end()
+
+    assert bob.closing == CHANNEL_CLOSED
+    with pytest.raises(ChannelClosed):
+        there.new_system_broadcast("anybody?")
+    with pytest.raises(InvalidChannel):
+        two.server.get_channel("lobby")
+    again = two.server.create_channel("lobby")
+    assert one.server.get_channel("lobby").log == again.log != here.log
+
+
+def test_users_are_counted_wherever_they_are_and_whether_it_is_loaded_here_or_not(one, two):
+    enter(one.server.create_channel("lobby"), "ada")
+    enter(one.server.get_channel("lobby"), "bob")
+
+    assert two.server.counts(["lobby", "attic"]) == {"lobby": 2, "attic": 0}
+
+
+def test_who_comes_back_to_another_process_hears_what_was_missed(one, two):
+    here = one.server.create_channel("lobby")
+    for number in range(5):
+        here.new_broadcast(f"{number}", "ada")
+    one.server.flush()
+    there = two.server.get_channel("lobby")
+    conn = DirectFake(EventFormat())
+    member = two.server.reserve(two.server.redeem(two.server.request_token("ada", "lobby")))
+    member.join(conn, wait=True, resume=Resume(here.epoch, 2, 100))
+
+    wait_until(lambda: len(texts(conn)) == 3)
+
+    welcome = next(event for event in conn.events if isinstance(event, Welcome))
+    assert (welcome.recovered, welcome.epoch, texts(conn)) == (True, there.epoch, ["2", "3", "4"])
+
+
+class Hooks:
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+
+    def on_connect(self, channel, username) -> None:
+        self.calls.append(("connect", username))
+
+    def on_disconnect(self, channel, username) -> None:
+        self.calls.append(("disconnect", username))
+
+
+@pytest.mark.logs_errors
+def test_who_dies_loses_its_members_and_their_hook_is_run_once(start):
+    hooks = [Hooks(), Hooks(), Hooks()]
+    one, two, three = (start(controller=hook) for hook in hooks)
+    bob = enter_directly(one.server.create_channel("lobby"), "bob")
+    enter_directly(two.server.get_channel("lobby"), "ada")
+    enter_directly(three.server.get_channel("lobby"), "cyd")
+    wait_until(lambda: sum(isinstance(event, Joined) for event in bob.events) == 3)
+
+    two.die()
+    wait_until(lambda: one.server.get_channel("lobby").get_users() == ["bob", "cyd"], timeout=5)
+    wait_until(lambda: any(isinstance(event, Left) for event in bob.events))
+
+    assert [event.username for event in bob.events if isinstance(event, Left)] == ["ada"]
+    assert sorted(call for hook in hooks for call in hook.calls if call[1] == "ada") == [
+        ("connect", "ada"),
+        ("disconnect", "ada"),
+    ]
+
+
+@pytest.mark.logs_errors
+def test_the_name_of_a_ghost_is_free_at_once_for_its_own_user(start):
+    one, two = start(), start()
+    one.server.create_channel("lobby")
+    enter_directly(two.server.get_channel("lobby"), "ada")
+    two.die()
+
+    with gevent.Timeout(LEASE / 2):
+        enter_directly(one.server.get_channel("lobby"), "ada")
+
+
+@pytest.mark.logs_errors
+def test_what_a_dead_process_has_not_archived_is_archived(start):
+    one, two = start(), start()
+    there = two.server.create_channel("lobby")  # which archives it
+    one.server.get_channel("lobby")
+    there.new_broadcast("kept", "ada")
+    two.server.flush()
+    two.die()
+    log = one.server.get_channel("lobby").log
+
+    wait_until(lambda: one.archive.last(log) == 1, timeout=5)
+
+
+@pytest.mark.logs_errors
+def test_who_was_silent_for_longer_than_its_lease_closes_its_members_before_it_tells_anything(start, valkey):
+    one, two = start(), start()
+    bob = enter_directly(one.server.create_channel("lobby"), "bob")
+    ada = enter_directly(two.server.get_channel("lobby"), "ada")
+    two.fleet.lease._greenlet.kill()  # as if it slept: others bury it
+    wait_until(lambda: one.server.get_channel("lobby").get_users() == ["bob"], timeout=5)
+
+    one.server.get_channel("lobby").new_broadcast("while you slept", "bob")
+    wait_until(lambda: "while you slept" in texts(bob))
+    two.fleet.lease._renew()
+    ada.wait_for_end()
+
+    assert ada.closing == TAKEN_FOR_DEAD
+    assert texts(ada) == []
+    enter_directly(two.server.get_channel("lobby"), "ada")
+    assert one.server.get_channel("lobby").get_users() == ["ada", "bob"]
+
+
+@pytest.mark.logs_errors
+def test_when_the_redis_has_lost_everything_members_stay_and_are_told(start, valkey):
+    one, two = start(), start()
+    ada = enter_directly(one.server.create_channel("lobby"), "ada")
+    bob = enter_directly(two.server.get_channel("lobby"), "bob")
+    one.server.get_channel("lobby").new_broadcast("before", "ada")
+    wait_until(lambda: texts(bob) == ["before"])
+    epoch = one.server.get_channel("lobby").epoch
+
+    valkey.client().flushall()
+    one.server.get_channel("lobby").new_broadcast("after", "ada")
+    wait_until(lambda: texts(bob) == texts(ada) == ["before", "after"], timeout=5)
+
+    for conn in (ada, bob):
+        welcome = [event for event in conn.events if isinstance(event, Welcome)][-1]
+        assert not welcome.recovered
+        assert welcome.epoch == one.server.get_channel("lobby").epoch != epoch
+        assert conn.closing is None
+    wait_until(lambda: one.server.get_channel("lobby").get_users() == ["ada", "bob"])
+    past, _ = two.server.get_channel("lobby").history()
+    assert [one.text for one in past] == ["before", "after"]

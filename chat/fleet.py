@@ -7,7 +7,8 @@ from typing import Final
 import gevent
 
 from chat.bus import Bus, Topic
-from chat.bus.lease import Lease
+from chat.bus.bus import PREFIX
+from chat.bus.lease import LEASE, Lease
 from chat.errors import BrokerUnavailable
 
 TAG: Final = "everybody"
@@ -20,11 +21,14 @@ OnSessionEnded = Callable[[str], None]
 class Fleet:
     """Give it to a `ChatServer` with backends that use its `bus` and `lease`.  Does nothing before `start`."""
 
-    def __init__(self, urls: str, log: Logger | None = None, *, prefix: str = "chat") -> None:
-        """`urls` as in CHAT_REDIS_URL; `prefix` tells several chats in one Redis apart.  Raises: ValueError."""
+    def __init__(self, urls: str, log: Logger | None = None, *, prefix: str = PREFIX, lease: float = LEASE) -> None:
+        """`urls` as in CHAT_REDIS_URL; `prefix` tells several chats in one Redis apart; `lease` in seconds.
+
+        Raises: ValueError for what is no URL.
+        """
         self._log = log or getLogger("chat")
         self.bus = Bus(urls, self._log, prefix=prefix)
-        self.lease = Lease(self.bus, self._log)
+        self.lease = Lease(self.bus, self._log, lease)
         self._topic = self.bus.key(TAG, "topic")
         self._subscriptions: list[tuple[str, Topic]] = []
         self._on_session_ended: OnSessionEnded = lambda _: None

@@ -22,6 +22,7 @@ from chat.member import Member
 from chat.registry import ChannelRecord
 
 NOTICES: Final = (Joined, Left, Presence)
+NOT_WORTH_A_WORD: Final = (BrokerUnavailable, ChannelClosed, HookFailed, UserNotHere)  # logged before, or of no account
 
 
 class Said:
@@ -149,7 +150,9 @@ class Outgoing:
             said.done.set_exception(error)
         elif said.member is not None:
             self.refuse(said.member, said.id, error)
-        elif not isinstance(error, BrokerUnavailable | ChannelClosed | HookFailed | UserNotHere):  # logged before, or of no account
+        elif not isinstance(
+            error, BrokerUnavailable | ChannelClosed | HookFailed | UserNotHere
+        ):  # logged before, or of no account
             self._log.error("channel %r: %s", self._name, error)
 
     # In the lanes

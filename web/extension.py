@@ -18,7 +18,6 @@ from flask import Blueprint, Flask, current_app, session
 from gevent.lock import RLock
 
 from chat.archive.sql import SqlArchive, check_url
-from chat.config import ServerConf
 from chat.database import Database, Schema
 from chat.errors import BrokerUnavailable, InvalidUser, ServerClosed
 from chat.member import ACTIONS, EVERYBODY
@@ -81,7 +80,7 @@ class _Running:
         registry = SqlRegistry(self.database, boot_id() if settings.archive and not redis else VOLATILE)
         self.fleet: Fleet | None = None
         if redis:
-            self.fleet, self.server = _share(redis, settings.conf, registry, archive)
+            self.fleet, self.server = _share(redis, settings, registry, archive)
         else:
             self.server = ChatServer(settings.conf, registry=registry, archive=archive)
         self.gate = Gate(settings, self.server, rights_of)
@@ -95,13 +94,13 @@ class _Running:
         self.handshakes = Throttle(Rate.per_second(rate, max(rate * HANDSHAKE_BURST, 1.0)), clock)
 
 
-def _share(url: str, conf: ServerConf, registry: SqlRegistry, archive: SqlArchive | None) -> tuple["Fleet", ChatServer]:
+def _share(url: str, settings: Settings, registry: SqlRegistry, archive: SqlArchive | None) -> tuple["Fleet", ChatServer]:
     """One of many processes.  redis-py is there only where it is wanted."""
     from chat.fleet import Fleet
     from chat.shared import make_shared_server
 
-    fleet = Fleet(url, conf.logger)
-    return fleet, make_shared_server(conf, fleet, registry=registry, archive=archive)
+    fleet = Fleet(url, settings.conf.logger, prefix=settings.redis_prefix, lease=settings.redis_lease)
+    return fleet, make_shared_server(settings.conf, fleet, registry=registry, archive=archive)
 
 
 class Chat:

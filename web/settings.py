@@ -140,6 +140,10 @@ class Settings:
     redis_url: str = _setting(_redis, "")
     """Redis or Valkey servers for more than one process: redis://, rediss://, unix://, redis+sentinel://, redis+cluster://;
     several, with commas between them, share the channels."""
+    redis_prefix: str = _setting(_text, "chat")
+    """What all keys and topics in the Redis begin with; another one for each chat that uses the same Redis."""
+    redis_lease: float = _setting(_above_zero, 10.0)
+    """Seconds after which a process that is silent is taken for dead, and its members have left."""
     workers: int = _setting(_positive, 1)
     """gunicorn's worker processes."""
     origins: tuple[str, ...] = _setting(_origins, ())

@@ -47,6 +47,7 @@ class Keys(NamedTuple):
 
 class _State(NamedTuple):
     place: Place
+    begin: int
     archived: int
     is_closed: bool
     parcels: list[Parcel]
@@ -210,7 +211,7 @@ class Follower:
             self._subscriber.told(End())
             return True
         if state.place.epoch != self.place.epoch:
-            self._move(state.place)
+            self._move(Place(state.place.epoch, max(state.begin, state.place.offset - FILLED)))
             return False
         if state.place.offset < last or self._differs(state.parcels):
             self._log.error("channel %r: the Redis has lost a part of its log", self.record.name)
@@ -230,9 +231,11 @@ class Follower:
         found: list[Any] = self._bus.call(STATE, self.record.log, [self.keys.meta, self.keys.stream], [first, ENTRIES])
         if not found:
             return None
-        epoch, offset, archived, closed, entries = found
+        epoch, offset, begin, archived, closed, entries = found
         place = Place(epoch.decode(), int(offset))
-        return _State(place, int(archived), bool(closed), [Parcel.of_entry(place.epoch, entry) for entry in entries])
+        return _State(
+            place, int(begin), int(archived), bool(closed), [Parcel.of_entry(place.epoch, entry) for entry in entries]
+        )
 
     def _differs(self, parcels: Sequence[Parcel]) -> bool:
         """Whether what was heard last is another event there: then somebody was acked what is lost."""

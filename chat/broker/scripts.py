@@ -11,14 +11,14 @@ from chat.bus import Script
 
 STATE: Final = Script("""
 -- KEYS meta, stream; ARGV first offset wanted, or -n for the last n; entries at most
--- -> epoch, offset, archived, closed, entries; nothing where there is no log
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'archived', 'closed')
+-- -> epoch, offset, the one before the epoch's first, archived, closed, entries; nothing where there is no log
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'begin', 'archived', 'closed')
 if not meta[1] then return {} end
 local first = tonumber(ARGV[1])
 if first < 0 then first = math.max(tonumber(meta[2]) + first + 1, 0) end
 redis.call('PERSIST', KEYS[2])
 local entries = redis.call('XRANGE', KEYS[2], string.format('%d-0', first), '+', 'COUNT', ARGV[2])
-return {meta[1], meta[2], meta[3] or '0', meta[4] or '', entries}
+return {meta[1], meta[2], meta[3], meta[4], meta[5] or '', entries}
 """)
 
 BEGIN: Final = Script("""
@@ -29,7 +29,7 @@ if epoch == false or epoch == ARGV[1] then
     local offset = math.max(tonumber(redis.call('HGET', KEYS[1], 'offset') or '0'), tonumber(ARGV[3]))
     offset = string.format('%.0f', offset)
     redis.call('DEL', KEYS[2])
-    redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'offset', offset, 'archived', offset)
+    redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'begin', offset, 'offset', offset, 'archived', offset)
 end
 return redis.call('HMGET', KEYS[1], 'epoch', 'offset')
 """)

@@ -19,7 +19,7 @@ from chat.errors import BrokerUnavailable
 
 TAG: Final = "processes"
 LEASE: Final = 10.0  # seconds
-RENEWAL: Final = 2.5  # seconds between two renewals: who dies is found dead after 12.5 at most
+RENEWALS: Final = 4  # in the time of a lease: who dies is found dead after 12.5 seconds at most
 RETRY: Final = 0.5  # seconds after which a renewal that failed is tried again
 BURIAL: Final = 60.0  # seconds; who has not buried a dead process by then has died too
 CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps
@@ -60,11 +60,12 @@ class Standing(Protocol):
 class Lease:
     """The name of this process, and what it has open under it."""
 
-    def __init__(self, bus: Bus, log: Logger, *, lease: float = LEASE, renewal: float = RENEWAL) -> None:
+    def __init__(self, bus: Bus, log: Logger, lease: float = LEASE) -> None:
+        """`lease` is in seconds, and the same for all."""
         self._bus = bus
         self._log = log
         self._lease = lease
-        self._renewal = renewal
+        self._renewal = lease / RENEWALS
         self._keys = [bus.key(TAG, kind) for kind in ("leases", "burials", "dead")]
         self._open: set[str] = set()
         self._until = 0.0

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 
-from chat import ChatServer, ServerConf
+from chat import ServerConf
 from chat.archive.sql import SqlArchive
-from chat.bus.lease import Lease
 from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED, TAKEN_FOR_DEAD
 from chat.conn import PipeConn
 from chat.errors import (
@@ -27,15 +26,14 @@ from chat.shared import make_shared_server
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear, wait_until
 
-LEASE, RENEWAL = 1.5, 0.2  # seconds: who dies here is found dead soon
+LEASE = 1.0  # seconds: who dies here is found dead soon
 
 
 class House:
     """One process: a server, and how it dies."""
 
     def __init__(self, url: str, database, **conf: object) -> None:
-        self.fleet = Fleet(url)
-        self.fleet.lease = Lease(self.fleet.bus, self.fleet._log, lease=LEASE, renewal=RENEWAL)
+        self.fleet = Fleet(url, lease=LEASE)
         archive = SqlArchive(database)
         registry = SqlRegistry(database, VOLATILE)
         self.server = make_shared_server(ServerConf(**conf), self.fleet, registry=registry, archive=archive)

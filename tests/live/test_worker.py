@@ -123,6 +123,23 @@ def _status(place: Place) -> int:
         return 0
 
 
+def test_a_worker_that_is_told_to_end_before_it_has_begun_ends(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\nfrom web.websocket.worker import ChatWorker\n"
+        "class Slow(ChatWorker):\n"
+        "    def patch(self):\n        print('patching', flush=True)\n        time.sleep(0.3)\n        super().patch()\n"
+    )
+    where = ["-b", "127.0.0.1:0", "--pythonpath", str(tmp_path), "-k", "slow.Slow"]
+    env = {"PYTHONPATH": str(tmp_path), "CHAT_INSTANCE": str(tmp_path / "instance")}
+    with running([sys.executable, "-m", "gunicorn", *where, "wsgi:app"], **env) as server:
+        server.wait_for("patching")
+        server.signal(signal.SIGTERM)
+
+        assert server.wait(10) == 0  # gunicorn waits 30 seconds for one that has not heard it, and kills it
+    assert "Worker exiting" in server.log
+    assert "Traceback" not in server.log
+
+
 @pytest.mark.parametrize(
     ("args", "env", "sentence"),
     [

@@ -7,6 +7,7 @@ everybody off before it ends.
 
 import gc
 import resource
+import signal
 import sys
 import time
 from typing import Final
@@ -91,6 +92,11 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
         self._locks: list[InstanceLock] = []
         self._stop = Flag()
         self._hurry = Flag()  # no delay any more
+        # Up to here a signal goes to the master's handlers, forked along, and is lost.  gunicorn's own are set only when
+        # everything is patched, a tenth of a second from here.
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        signal.signal(signal.SIGQUIT, self.handle_quit)
+        signal.signal(signal.SIGINT, self.handle_quit)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -239,6 +239,11 @@ class Chat:
         return self.settings.instance
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other processes may serve it too."""
+        return bool(self.settings.redis_url)
+
+    @property
     def drain_delay(self) -> float:
         """Seconds between `retire` and `drain`."""
         return self.settings.drain_delay

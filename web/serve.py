@@ -45,6 +45,6 @@ def serve(app: Flask, host: str, port: int) -> None:
 
 def _take(service: Service) -> None:
     """Lock its folder until the process ends."""
-    lock = InstanceLock(service.instance)
+    lock = InstanceLock(service.instance, shared=service.is_shared)
     if not lock.acquire():
         raise UnfitToServe(f"process {lock.holder()} serves {service.instance} already; stop it, or set CHAT_INSTANCE")

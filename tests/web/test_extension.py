@@ -171,6 +171,7 @@ def test_it_is_a_service_of_its_process(make_host: MakeHost, tmp_path: Path) -> 
 
     assert chat in list(serving.services())
     assert (chat.instance, chat.drain_delay, chat.drain_timeout) == (tmp_path, 9.0, 3.0)
+    assert not chat.is_shared
 
 
 # Two of them

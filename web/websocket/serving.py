@@ -29,7 +29,11 @@ class Service(Protocol):
 
     @property
     def instance(self) -> Path:
-        """Folder that one process at a time may use."""
+        """Folder that one process at a time may use, or several that share."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may serve it too, for what they must agree on is in Redis."""
 
     @property
     def drain_delay(self) -> float:

@@ -115,7 +115,7 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     def _await_lock(self, service: Service) -> None:
-        lock = InstanceLock(service.instance)
+        lock = InstanceLock(service.instance, shared=service.is_shared)
         self._locks.append(lock)
         if lock.acquire():
             return

@@ -14,15 +14,15 @@ from web.websocket.serving import UnfitToServe
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
-MakeLock = Callable[[], InstanceLock]
+MakeLock = Callable[..., InstanceLock]
 
 
 @pytest.fixture
 def make_lock(tmp_path: Path) -> Iterator[MakeLock]:
     made: list[InstanceLock] = []
 
-    def make() -> InstanceLock:
-        made.append(InstanceLock(tmp_path / "instance"))
+    def make(*, shared: bool = False) -> InstanceLock:
+        made.append(InstanceLock(tmp_path / "instance", shared=shared))
         return made[-1]
 
     yield make
@@ -70,6 +70,35 @@ def test_the_name_of_a_predecessor_leaves_nothing_behind(make_lock: MakeLock) ->
     lock.acquire()
 
     assert lock.holder() == str(os.getpid())
+
+
+def test_those_who_share_have_it_together(make_lock: MakeLock) -> None:
+    first, second = make_lock(shared=True), make_lock(shared=True)
+
+    assert first.acquire()
+    assert second.acquire()
+
+
+def test_who_does_not_share_waits_for_all_who_do(make_lock: MakeLock) -> None:
+    first, second, alone = make_lock(shared=True), make_lock(shared=True), make_lock()
+    first.acquire()
+    second.acquire()
+
+    assert not alone.acquire()
+    first.release()
+    assert not alone.acquire()
+    second.release()
+    assert alone.acquire()
+
+
+def test_who_shares_waits_for_one_who_does_not(make_lock: MakeLock) -> None:
+    alone, sharing = make_lock(), make_lock(shared=True)
+    alone.acquire()
+
+    assert not sharing.acquire()
+    assert sharing.holder() == str(os.getpid())
+    alone.release()
+    assert sharing.acquire()
 
 
 def test_released_the_next_one_has_it(make_lock: MakeLock) -> None:

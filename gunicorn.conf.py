@@ -16,3 +16,13 @@ graceful_timeout = 30  # longer than CHAT_DRAIN_DELAY and CHAT_DRAIN_TIMEOUT tog
 timeout = 60  # a worker that has been silent for so long is killed; one that was stopped for less goes on
 accesslog = "-"
 control_socket_disable = True  # it would be in the home folder, one for all instances
+
+
+def nworkers_changed(server, new, old):  # noqa: ARG001 (gunicorn's signature)
+    """Have an embedded Valkey run if there are several workers and no CHAT_REDIS_URL.
+
+    Not on_starting: that comes after --preload has loaded the application, and not at a HUP.
+    """
+    from web.valkey import start  # which imports nothing but Python's own
+
+    start(server)

@@ -65,6 +65,11 @@ LAYERS = """
     chat.testing chat.testing.fixtures
     chat
 
+    web.valkey.home web.valkey.appending
+    web.valkey.server
+    web.valkey.tenancy web.valkey.supervisor
+    web.valkey
+
     web.websocket.limits
     web.websocket.redact web.websocket.refusal web.websocket.serving
     web.websocket.accepting web.websocket.tls_server web.websocket.deadline web.websocket.outbox web.websocket.lock

@@ -17,6 +17,7 @@ from tests.live.crowd import crowded
 from tests.live.people import Person, Place
 from tests.live.servers import LISTENING, SERVING, TOP, Server, gunicorn, running, until, worker_of
 
+WORKER = "web.websocket.worker.ChatWorker"
 RETRY = re.compile(r"retry=(\d+\.\d{3})")
 
 
@@ -143,7 +144,7 @@ def test_a_worker_that_is_told_to_end_before_it_has_begun_ends(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("args", "env", "sentence"),
     [
-        (["-w", "2"], {}, "workers: 2 are asked for, but this version runs one worker"),
+        (["-c", "/dev/null", "-k", WORKER, "-w", "2"], {}, "workers: 2 are asked for, but there is no CHAT_REDIS_URL"),
         ([], {"CHAT_MESSAGE_RATE": "fast"}, "CHAT_MESSAGE_RATE: a number is wanted, not 'fast'"),
         (
             [],

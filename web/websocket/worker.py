@@ -1,8 +1,8 @@
 """gunicorn's worker: `gunicorn -k web.websocket.worker.ChatWorker`.
 
 Beyond gunicorn's own gevent worker it upgrades WebSockets, which then use up none of `worker_connections`; waits for the
-predecessor's lock before it serves, and at a restart for a database that is away; and on TERM, INT, QUIT and HUP sees
-everybody off before it ends.
+predecessor's lock before it serves, and at a restart for a database that is away; on TERM, INT, QUIT and HUP sees
+everybody off before it ends; and looks after the supervisor of an embedded Valkey, if there is one.
 """
 
 import gc
@@ -23,6 +23,7 @@ from gunicorn.http.wsgi import base_environ
 from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import VERSION, GeventPyWSGIWorker, PyWSGIHandler, PyWSGIServer
 
+from web.valkey import redis_url, revive
 from web.websocket.accepting import PatientServer
 from web.websocket.access import Atoms, formats_itself, write_line
 from web.websocket.handler import WebSocketHandler
@@ -82,10 +83,11 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
     @staticmethod
     def check_config(cfg: Config, log: Logger) -> None:  # noqa: ARG004 (gunicorn's signature)
         """Refuse what would be several chats that look like one; gunicorn asks in its master, at the start."""
-        if cfg.workers != 1:
+        if cfg.workers > 1 and not redis_url():
             raise SystemExit(
-                f"workers: {cfg.workers} are asked for, but this version runs one worker in one process; "
-                "set CHAT_WORKERS=1, and leave out -w"
+                f"workers: {cfg.workers} are asked for, but there is no CHAT_REDIS_URL in the environment; set it, or have "
+                "web.valkey.start called by nworkers_changed in gunicorn's configuration, as in our gunicorn.conf.py, "
+                "or set CHAT_WORKERS=1 and leave out -w"
             )
 
     def init_process(self) -> None:
@@ -156,6 +158,7 @@ class ChatWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # gunicorn has no t
             gc.set_threshold(*GC_THRESHOLDS)
         while self.alive:
             self.notify()
+            revive(self.log)
             self._stop.wait(1.0)
         self._retire()
         self._drain(servers)

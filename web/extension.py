@@ -240,8 +240,8 @@ class Chat:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other processes may serve it too."""
-        return bool(self.settings.redis_url)
+        """Whether other processes may serve it too.  Raises: SettingError."""
+        return bool(configuration.redis_url(self.settings))
 
     @property
     def drain_delay(self) -> float:

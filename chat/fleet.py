@@ -42,9 +42,9 @@ class Fleet:
         """Connect to the Redis.  Blocks.  Raises: BrokerUnavailable, which says why."""
         self.bus.start()
 
-    def start(self, on_dead: Callable[[str], None], on_lost: Callable[[], None]) -> None:
+    def start(self, on_dead: Callable[[str], None], on_lost: Callable[[], None], on_forgotten: Callable[[], None]) -> None:
         """Become one of them; see `Lease.start`.  Blocks.  Raises: BrokerUnavailable."""
-        self.lease.start(on_dead, lambda: self._lost(on_lost))
+        self.lease.start(on_dead, lambda: self._lost(on_lost), on_forgotten)
         self._subscribe(TAG, self._topic, _Everybody(self))
         self._be_there()
 

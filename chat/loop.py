@@ -43,7 +43,7 @@ from chat.registry import ChannelRecord
 from chat.restricted import Speech
 
 BATCH: Final = 256  # items in one turn at most, so that joins behind them wait a bounded time
-OWED: Final = 1.0  # seconds after which a leave is tried again that could not be written down
+OWED: Final = 1.0  # seconds after which it is tried again to write down who left, or is here
 
 T = TypeVar("T")
 
@@ -372,7 +372,11 @@ class ChannelLoop:
     def _do_restore(self) -> None:
         """Whoever was lost is told of anew: others may have asked who is here before we said so."""
         here = [member for member in self.members.values() if member.state is State.LIVE]
-        lost = self._presence.restore(self._key, [(member.user, member.id) for member in here])
+        try:
+            lost = self._presence.restore(self._key, [(member.user, member.id) for member in here])
+        except BrokerUnavailable:
+            self._clock.later(OWED, lambda: self.inbox.force(_Restore()))
+            return
         if len(lost) > LARGE:
             self._notify(Folded(tuple(lost[:LISTED]), (), self._presence.count(self._key), self._clock.now()))
             return
@@ -394,7 +398,7 @@ class ChannelLoop:
             self._say_left(user)
 
     def _say_left(self, user: User) -> None:
-        if not self.ended or (self._broker.shared and self.ended_as is ServerClosed):  # others go on
+        if not self.ended or self._outlives:
             self._notify(self._notices.left(user))
         self._notices.call_disconnected(user.username)
 
@@ -436,9 +440,21 @@ class ChannelLoop:
             member.drop(closing)
         for member in members:
             self._try(self._do_leave, member)
-        self.hooks.shield(self.out.flush)
+        self.hooks.shield(self._say_goodbye)
         self.hooks.shield(self._let_go)
         self.done.set()
+
+    def _say_goodbye(self) -> None:
+        """Others go on, and are to know who has left."""
+        if self._outlives:
+            self.out.flush()
+            self._notify(self._notices.folded())
+            self.out.flush()
+
+    @property
+    def _outlives(self) -> bool:
+        """Whether the channel goes on in other processes, though it ends here."""
+        return self._broker.shared and self.ended_as is ServerClosed
 
     def _let_go(self) -> None:
         self.reader.stop()

@@ -82,7 +82,7 @@ class ChatServer:
         self._fleet = fleet
         self._keeper = Keeper(self._new_id, self._registry.lasting, self._on_close, self._on_closed_elsewhere, self._on_end)
         if fleet is not None:
-            fleet.start(self._bury, self._taken_for_dead)
+            fleet.start(self._bury, self._taken_for_dead, broker.look_round)
         self._clock.later(self._conf.token_cleanup_delay, self._sweep_tokens)
         self._clock.later(self._conf.channel_cleanup_delay, self._sweep_channels)
 

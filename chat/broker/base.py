@@ -130,6 +130,10 @@ class Broker(ABC):
         return False
 
     @abstractmethod
+    def look_round(self) -> None:
+        """See whether the logs are still as they were, for somebody has lost something.  Never yields."""
+
+    @abstractmethod
     def last(self, key: str) -> int:
         """The offset of the last event that was heard.  Never yields."""
 

@@ -184,6 +184,10 @@ class RedisBroker(Broker):
     def forget(self, log: str, process: str) -> bool:
         return bool(self._bus.call(FORGET, log, [self._bus.key(log, "meta")], [process]))
 
+    def look_round(self) -> None:
+        for opened in self._open.values():
+            opened.follower.catch_up()
+
     def close(self, key: str, subscriber: Subscriber | None = None) -> None:
         opened = self._open.get(key)
         if opened is None or not opened.follower.is_for(subscriber):

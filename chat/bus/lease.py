@@ -21,6 +21,7 @@ TAG: Final = "processes"
 LEASE: Final = 10.0  # seconds
 RENEWALS: Final = 4  # in the time of a lease: who dies is found dead after 12.5 seconds at most
 RETRY: Final = 0.5  # seconds after which a renewal that failed is tried again
+GOODBYE: Final = 0.5  # seconds for signing off
 BURIAL: Final = 60.0  # seconds; who has not buried a dead process by then has died too
 CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps
 
@@ -72,6 +73,7 @@ class Lease:
         self._since: float | None = None  # from when on it was renewed without a break
         self._on_dead: Callable[[str], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
+        self._on_forgotten: Callable[[], None] = lambda: None
         self._greenlet: gevent.Greenlet[[], None] | None = None
         self._process = _name()
 
@@ -85,13 +87,13 @@ class Lease:
         """Whether no other process can think that this one is dead."""
         return time.clock_gettime(CLOCK) < self._until
 
-    def start(self, on_dead: Callable[[str], None], on_lost: Callable[[], None]) -> None:
+    def start(self, on_dead: Callable[[str], None], on_lost: Callable[[], None], on_forgotten: Callable[[], None]) -> None:
         """Take the lease, and keep it.  Blocks.  Raises: BrokerUnavailable.
 
         `on_dead` is called with the name of a process that this one has to bury; it may block.  `on_lost` when this one was
-        buried itself, and has another name now; it never yields.
+        buried itself, and has another name now, and `on_forgotten` when the Redis has lost everything; they never yield.
         """
-        self._on_dead, self._on_lost = on_dead, on_lost
+        self._on_dead, self._on_lost, self._on_forgotten = on_dead, on_lost, on_forgotten
         self._renew()
         self._greenlet = gevent.spawn(self._run)
 
@@ -101,10 +103,12 @@ class Lease:
             return
         self._greenlet.kill()
         self._greenlet = None
-        try:
-            self._bus.do(TAG, "ZREM", self._keys[0], self.process)
-            self._bus.do(TAG, "DEL", self._key(self.process))
-        except BrokerUnavailable:
+        goodbye = [
+            self._bus.ask(TAG, "ZREM", self._keys[0], self.process),
+            self._bus.ask(TAG, "DEL", self._key(self.process)),
+        ]
+        gevent.wait(goodbye, timeout=GOODBYE)
+        if not all(answer.successful() for answer in goodbye):
             self._log.warning("this process could not sign off, and will be found dead")
 
     def note(self, channel: str) -> None:
@@ -149,6 +153,7 @@ class Lease:
             return
         if fate == b"new" and self._open:  # the Redis has forgotten everything
             self._bus.do(TAG, "SADD", self._key(self.process), *self._open)
+            self._on_forgotten()
         self._until = asked + self._lease
         self._since = asked if self._since is None else self._since
         for process in dead:

@@ -9,6 +9,7 @@ from chat import ServerConf
 from chat.archive.sql import SqlArchive
 from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED, TAKEN_FOR_DEAD
 from chat.conn import PipeConn
+from chat.crowd import LARGE
 from chat.errors import (
     ChannelClosed,
     DuplicatedChannel,
@@ -17,7 +18,7 @@ from chat.errors import (
     UserAlreadyConnected,
     UserNotHere,
 )
-from chat.event import Joined, Left, Message, Welcome
+from chat.event import Joined, Left, Message, Presence, Welcome
 from chat.fleet import Fleet
 from chat.member import Resume
 from chat.registry.boot import VOLATILE
@@ -284,6 +285,32 @@ def test_who_was_silent_for_longer_than_its_lease_closes_its_members_before_it_t
     assert texts(ada) == []
     enter_directly(two.server.get_channel("lobby"), "ada")
     assert one.server.get_channel("lobby").get_users() == ["ada", "bob"]
+
+
+@pytest.mark.logs_errors
+def test_when_the_redis_has_lost_everything_all_are_listed_again_though_nobody_says_anything(start, valkey):
+    one, two = start(), start()
+    enter_directly(one.server.create_channel("lobby"), "ada")
+    enter_directly(two.server.get_channel("lobby"), "bob")
+
+    valkey.client().flushall()
+    wait_until(lambda: one.server.get_channel("lobby").get_users() == [], timeout=5)
+
+    wait_until(lambda: one.server.get_channel("lobby").get_users() == ["ada", "bob"], timeout=5)
+    with pytest.raises(UserAlreadyConnected):
+        one.server.get_channel("lobby").connect_user("bob", PipeConn())
+
+
+def test_all_who_were_on_a_server_that_ends_have_left_for_those_on_others(start):
+    one, two = start(), start()
+    bob = enter_directly(one.server.create_channel("lobby"), "bob")
+    there = two.server.get_channel("lobby")
+    for number in range(LARGE + 20):
+        enter_directly(there, f"user{number}")
+    two.server.close()
+
+    wait_until(lambda: one.server.get_channel("lobby").get_users() == ["bob"], timeout=5)
+    wait_until(lambda: [event.count for event in bob.events if isinstance(event, Presence)][-1] == 1)
 
 
 @pytest.mark.logs_errors

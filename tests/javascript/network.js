@@ -18,6 +18,8 @@ export function chanceOf(seed) {
 /** One log per channel, deduplicated by user and id for 5 minutes, as docs/protocol.md has it. */
 class Room {
   log = [];
+  epoch = "e1";
+  begin = 0; // where this epoch's offsets begin
   lines = new Set();
   #ids = new Map();
   whispers = [];
@@ -27,11 +29,26 @@ class Room {
     this.clock = clock;
   }
 
+  get last() {
+    return Math.max(this.begin, this.log.at(-1)?.offset ?? 0);
+  }
+
+  /** The log goes on from another place, and all are told. */
+  move() {
+    this.begin = this.last + 1000;
+    this.epoch = `e${this.begin}`;
+    for (const line of this.lines) line.tell(this.welcome(line.user, false));
+  }
+
+  welcome(user, recovered) {
+    return welcome(this.name, { user: { user }, epoch: this.epoch, offset: this.last, recovered });
+  }
+
   publish(user, { id, text, to }) {
     const key = `${user} ${id}`;
     const known = this.#ids.get(key);
     if (known && this.clock.now() - known.at < DEDUPED) return known.offset;
-    const offset = to ? null : this.log.length + 1;
+    const offset = to ? null : this.last + 1;
     this.#ids.set(key, { offset, at: this.clock.now() });
     const whisper = { type: "whisper", channel: this.name, id, from: user, to, text, date: "" };
     const frame = to ? whisper : message(this.name, offset, { id, from: user, text });
@@ -125,25 +142,24 @@ export class Net {
     this.later(() => {
       if (line.isCut) return;
       socket.accept();
-      const { searchParams } = socket.url;
-      const offset = searchParams.has("offset") ? Number(searchParams.get("offset")) : null;
-      this.join(line, socket.protocols[1].split("-")[1], offset);
+      const { epoch = null, offset } = Object.fromEntries(socket.url.searchParams);
+      this.join(line, socket.protocols[1].split("-")[1], epoch, Number(offset));
     }, line);
   }
 
-  join(line, name, offset) {
+  join(line, name, epoch, offset) {
     const room = this.room(name);
-    const last = room.log.length;
+    const recovered = epoch === room.epoch;
     line.channels.add(name);
-    line.tell(welcome(name, { user: { user: line.user }, offset: last, recovered: offset !== null }));
-    for (const frame of room.log.slice(offset ?? last)) line.tell(frame);
+    line.tell(room.welcome(line.user, recovered));
+    for (const frame of recovered ? room.log.filter((each) => each.offset > offset) : []) line.tell(frame);
     room.lines.add(line);
   }
 
   answer(line, frame) {
-    const { type, id, channel, token, offset = null } = frame;
+    const { type, id, channel, token, epoch, offset } = frame;
     if (type === "join") {
-      this.join(line, token.split("-")[1], offset);
+      this.join(line, token.split("-")[1], epoch, offset);
       line.tell({ type: "ack", channel: token.split("-")[1], id, offset: null });
     } else if (type === "publish") {
       this.#publish(line, frame);

@@ -159,15 +159,16 @@ export class ChatChannel extends EventTarget {
     this.#keepOutbox();
   }
 
-  /** @param {any} frame */
+  /** It is joined; or it was already, and its log goes on from another place. @param {any} frame */
   welcome(frame) {
     const { epoch, offset, recovered, limits } = frame;
     const wasThere = this.#position !== null;
-    if (wasThere && !recovered && epoch !== this.#position?.epoch) this.#outbox.begin();
+    this.#outbox.hold(); // what is under way may have gone with the log
+    if (wasThere && !recovered && epoch !== this.#position?.epoch) this.#beginAnew();
     if (!this.#position || !recovered) this.#position = { epoch, offset };
     else this.#position.epoch = epoch; // the missed events follow, and their offsets are below the one in `welcome`
     this.#keepPosition();
-    this.change({ name: "joined" });
+    if (this.#state.name !== "joined") this.change({ name: "joined" });
     this.#tell("welcome", frame);
     if (wasThere && !recovered) this.#tell("lost", { epoch, offset });
     this.#outbox.open(limits.message);
@@ -232,6 +233,13 @@ export class ChatChannel extends EventTarget {
   /** @param {Record<string, any>} frame @param {Answer} [answer] */
   #say(frame, answer) {
     return this.#state.name === "joined" && this.#port.say({ ...frame, channel: this.name }, answer);
+  }
+
+  /** The offsets that were heard so far are those of another log. */
+  #beginAnew() {
+    this.#outbox.begin();
+    this.#read = 0;
+    this.#readSent = { offset: 0, at: -Infinity };
   }
 
   #tellRead() {

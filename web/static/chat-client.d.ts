@@ -85,6 +85,7 @@ export interface User {
   name?: string;
 }
 
+/** Of each join; and again, on an open connection, when the channel's log goes on from another place, which `lost` tells too. */
 export interface Welcome {
   channel: string;
   user: User;

@@ -402,6 +402,7 @@ export class ChatClient extends EventTarget {
   /** @param {any} frame */
   #welcome(frame) {
     if (this.#state.name === "connecting" && !this.#isWelcome(frame)) return;
+    if (this.#leaving.has(frame.channel)) return; // it crossed with the leave, and is no answer to a join
     const channel = this.#channels.get(frame.channel);
     if (!channel || !(this.#joining.has(channel) || this.#joined.has(channel))) {
       this.#link?.send({ type: "leave", channel: frame.channel }); // left while it was being joined

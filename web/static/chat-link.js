@@ -25,6 +25,7 @@ export class Link {
   #isOver = false;
   /** @type {Map<string, Answer>} by id */
   #asked = new Map();
+  #twice = new Set(); // ids that were said again before the first answer; there will be another one
   /** @type {Record<string, any>[]} goes out ahead of what channels say */
   #queue = [];
   #ping = 0; // ms
@@ -84,7 +85,9 @@ export class Link {
    */
   say(frame, answer) {
     if (this.#queue.length || !this.#send(frame)) return false;
-    if (answer) this.#asked.set(frame.id, answer);
+    if (!answer) return true;
+    if (this.#asked.has(frame.id)) this.#twice.add(frame.id);
+    this.#asked.set(frame.id, answer);
     return true;
   }
 
@@ -141,6 +144,7 @@ export class Link {
   #take(id) {
     const answer = this.#asked.get(id);
     this.#asked.delete(id);
+    if (this.#twice.delete(id)) this.#asked.set(id, NOTHING);
     return answer;
   }
 

@@ -198,8 +198,9 @@ class ClientChannel:
         return bool(most) and len(self._events) >= most
 
     def welcome(self, greeting: Greeting) -> None:
-        """It is joined, again perhaps."""
+        """It is joined, again perhaps; or it was already, and its log goes on from another place."""
         welcome, before = greeting.welcome, self._heard
+        self._home.outbox.unready(self.name)  # what is under way may have gone with the log
         self.username = welcome.user.username
         self.tries = 0
         self.users = {user.username: user for user in welcome.users}
@@ -212,6 +213,7 @@ class ClientChannel:
         elif not welcome.recovered:
             if before.epoch != welcome.epoch:
                 self._home.outbox.begin(self.name)
+                self._mark = 0
             self._put(Lost(self._heard))
         self._look_round()
         self.entered.settle(None)

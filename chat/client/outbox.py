@@ -148,7 +148,8 @@ class Outbox:
         self._unmarked = set(self._marks)
 
     def begin(self, channel: str) -> None:
-        """The log of `channel` has begun anew, and edits and deletes would hit other messages.  Never yields."""
+        """The log of `channel` has begun anew: edits, deletes and marks would hit other messages.  Never yields."""
+        self._unmark(channel)
         for entry in [entry for entry in self._of(channel) if entry.is_aimed]:
             self._drop(entry).fail(Refused(NoSuchMessage.code, NoSuchMessage.text))
 
@@ -167,6 +168,8 @@ class Outbox:
         entry = self._entries.get(refusal.id)
         if entry is None:
             return False
+        if self._under_way.get(entry.lane) is not entry:
+            return True  # it was said twice, and waits to be said again since the first refusal
         now = self._clock.monotonic()
         # `not_joined`: it crossed with the channel's end, which we are about to hear of, and may come back from.
         is_passing = refusal.retry or refusal.code == NotJoined.code
@@ -187,8 +190,7 @@ class Outbox:
     def end(self, channel: str) -> None:
         """Nothing will be said in `channel` any more."""
         self._ready.discard(channel)
-        self._marks.pop(channel, None)
-        self._unmarked.discard(channel)
+        self._unmark(channel)
         for entry in self._of(channel):
             was_said = entry.said is not None and not entry.is_harmless
             self._drop(entry).fail(Unconfirmed() if was_said else NotOpen())
@@ -222,6 +224,10 @@ class Outbox:
         )
         if soonest < inf:
             self._timer = self._clock.later(max(soonest, MOMENT), self.pump)
+
+    def _unmark(self, channel: str) -> None:
+        self._marks.pop(channel, None)
+        self._unmarked.discard(channel)
 
     def _delay(self, not_before: float, now: float) -> float:
         """Seconds until something may be said."""

@@ -73,6 +73,7 @@ class Session:
         self._house = house
         self._rider = rider
         self._answer: Receipt[str] | None = None  # the name of the channel that is welcomed
+        self._leaving: dict[str, str] = {}  # channels by the ids of requests that are not answered
         self._wake = Flag()
         self._resting: set[str] = set()  # channels that could not be joined, until they are tried again
         self._watchdog = Watchdog(house.clock, lambda: socket.abort(SILENCE))
@@ -110,7 +111,9 @@ class Session:
             self.say_goodbye()
         elif channel in self.joined:
             self._house.pace.spend()
-            self._send(msgspec.json.encode(Leave(channel, new_id())))
+            id = new_id()
+            self._leaving[id] = channel
+            self._send(msgspec.json.encode(Leave(channel, id)))
         self.joined.discard(channel)
 
     def say_goodbye(self) -> None:
@@ -148,6 +151,7 @@ class Session:
                     self._house.channels[heard.channel].take(event)
 
     def _answered(self, answer: Ack | Page | Refusal) -> None:
+        self._leaving.pop(answer.id, None)
         match answer:
             case Ack(id, offset):
                 self._house.outbox.answer(id, offset)
@@ -157,6 +161,9 @@ class Session:
                 self._refusal(answer)
 
     def _welcome(self, name: str, greeting: Greeting) -> None:
+        if name in self._leaving.values():
+            return  # it crossed with the leave, and is no answer to a join
+        was_in = name in self.joined  # then its log goes on from another place
         if self.began is None:
             self.began = self._house.clock.monotonic()
             self._watchdog.expect(greeting.ping)
@@ -171,7 +178,7 @@ class Session:
             self.part(name)  # it was left meanwhile
         else:
             channel.welcome(greeting)
-        if self._answer is not None:
+        if self._answer is not None and not was_in:
             self._answer.settle(name)
         self._wake.set()
 

@@ -26,6 +26,7 @@ from tests.chat.client.conftest import Enter, MakeClient
 from tests.chat.client.scripted import DATE, ScriptedServer, begin, frame
 
 BACK = {"recovered": True}
+MOVED = {"epoch": "f", "offset": 1_048_586}  # a welcome on an open socket, when the server's log has lost something
 
 
 def test_who_joins_shows_a_token_and_is_welcomed(enter: Enter) -> None:
@@ -236,6 +237,112 @@ def test_changes_of_messages_fail_when_the_log_has_begun_anew(enter: Enter, serv
             changed.wait(5)
         assert (caught.value.code, caught.value.retry) == ("no_such_message", False)
     assert peer.hears("publish")["id"] == said.id
+
+
+def test_a_welcome_on_an_open_socket_is_a_return_to_another_place(
+    enter: Enter, client: ChatClient, server: ScriptedServer
+) -> None:
+    lobby, peer = enter(users=("ann", "bob"))
+    peer.message(7, "before")
+    peer.welcome(**MOVED, users=("eve",))
+    peer.message(1_048_587, "after")
+
+    heard = [lobby.recv(5) for _ in range(3)]
+
+    assert heard[1] == Lost(Position("f", 1_048_586))
+    assert [event.text for event in heard if isinstance(event, Message)] == ["before", "after"]
+    assert (sorted(lobby.users), lobby.count) == (["eve"], 1)
+    assert lobby.position == Position("f", 1_048_587)
+    with pytest.raises(TimeoutError):
+        lobby.recv(0)
+    assert client.state == State("online")
+    assert server.nobody_comes()
+
+
+def test_who_has_heard_of_another_place_comes_back_to_it(enter: Enter, server: ScriptedServer) -> None:
+    _, peer = enter()
+    peer.welcome(**MOVED)
+    assert peer.hears_nothing()
+    peer.cut()
+
+    assert server.next().request.path == "/chat/ws?epoch=f&offset=1048586"
+
+
+def test_what_is_not_answered_is_said_again_at_another_place_and_what_is_answered_is_not(enter: Enter) -> None:
+    lobby, peer = enter()
+    receipts = [lobby.publish(text) for text in ("one", "two", "three")]
+    peer.acks(1)
+    two = peer.hears("publish")
+    peer.welcome(**MOVED)
+
+    assert peer.hears("publish") == two
+    for _ in range(2):
+        peer.says("ack", id=two["id"], offset=1_048_587)
+    assert peer.acks(1_048_588)["text"] == "three"
+    assert [receipt.wait(5) for receipt in receipts] == [1, 1_048_587, 1_048_588]
+    assert peer.hears_nothing()
+
+
+def test_what_was_said_again_and_is_refused_twice_waits_once(
+    make_client: MakeClient, enter: Enter, clock: TurnedClock
+) -> None:
+    lobby, peer = enter(by=make_client(chance=lambda: 0.5))
+    first, second = lobby.publish("one"), lobby.publish("two")
+    said = peer.hears("publish")
+    peer.welcome(**MOVED)
+    assert peer.hears("publish") == said
+    later = frame("error", "lobby", id=said["id"], code="broker_unavailable", message="later", retry=True)
+    peer.says_text(*[json.dumps(later)] * 2)
+    assert peer.hears_nothing()
+
+    clock.advance(1)
+
+    assert peer.acks(1) == said
+    assert peer.acks(2)["text"] == "two"
+    assert (first.wait(5), second.wait(5)) == (1, 2)
+
+
+def test_changes_of_messages_fail_on_an_open_socket_too_where_it_is_another_log(enter: Enter) -> None:
+    lobby, peer = enter()
+    edit, delete = lobby.edit(1, "corrected"), lobby.delete(2)
+    peer.hears("edit")
+    peer.welcome(**MOVED)
+
+    for changed in (edit, delete):
+        with pytest.raises(Refused, match="no such message"):
+            changed.wait(5)
+    assert peer.hears_nothing()
+
+
+def test_changes_of_messages_are_made_where_it_is_the_same_log_without_a_part(enter: Enter) -> None:
+    lobby, peer = enter()
+    edit = lobby.edit(1, "corrected")
+    said = peer.hears("edit")
+    peer.welcome(offset=50)
+
+    assert peer.acks(51) == said
+    assert edit.wait(5) == 51
+    assert lobby.recv(5) == Lost(Position("e", 50))
+
+
+def test_how_far_one_has_read_another_log_is_not_told_of_this_one(
+    enter: Enter, server: ScriptedServer, clock: TurnedClock
+) -> None:
+    lobby, peer = enter()
+    lobby.read(500)
+    assert peer.hears("read")["offset"] == 500
+    lobby.read(600)
+    peer.welcome(epoch="f", offset=0)
+    assert peer.hears_nothing()
+    clock.advance(2)
+    assert peer.hears_nothing()
+
+    lobby.read(2)
+
+    assert peer.hears("read")["offset"] == 2
+    clock.advance(2)
+    peer.cut()
+    assert server.next().welcome(epoch="f", **BACK).hears("read")["offset"] == 2
 
 
 def test_what_crossed_with_the_channels_end_is_said_again(enter: Enter) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chat.client import ChatClient, ClientChannel, Ended, Message, Position, Refused
+from chat.client import ChatClient, ClientChannel, Ended, Lost, Message, Position, Refused
 from chat.testing import TurnedClock, wait_until
 from tests.chat.client.conftest import Enter
 from tests.chat.client.scripted import Peer, ScriptedServer, begin, welcome
@@ -147,6 +147,65 @@ def test_a_welcome_that_comes_after_the_channel_was_left_is_answered_by_leaving(
     peer.says("welcome", "annexe", **welcome())
 
     assert peer.hears("leave")["channel"] == "annexe"
+
+
+def test_a_channel_whose_log_goes_on_from_another_place_is_no_answer_to_the_join_of_another(
+    enter: Enter, join_too: JoinToo, client: ChatClient
+) -> None:
+    lobby, peer = enter()
+    cellar = join_too(peer, "cellar")
+    joining = begin(client.join, "annexe")
+    asked = peer.hears("join")
+    for name in ("lobby", "cellar"):
+        peer.says("welcome", name, **welcome(epoch="f", offset=9))
+    assert peer.hears_nothing()
+    assert not joining.ready()
+
+    peer.says("welcome", "annexe", **welcome())
+    peer.says("ack", "annexe", id=asked["id"], offset=None)
+
+    assert joining.get(timeout=5).position == Position("e", 0)
+    assert [channel.recv(5) for channel in (lobby, cellar)] == [Lost(Position("f", 9))] * 2
+    assert sorted(client.channels) == ["annexe", "cellar", "lobby"]
+    assert peer.hears_nothing()
+
+
+def test_a_welcome_that_crosses_with_a_leave_is_no_answer_to_the_next_join(
+    enter: Enter, join_too: JoinToo, client: ChatClient
+) -> None:
+    _, peer = enter()
+    join_too(peer, "annexe").leave()
+    left = peer.hears("leave")
+    joining = begin(client.join, "annexe")
+    asked = peer.hears("join")
+    peer.says("welcome", "annexe", **welcome(epoch="f", offset=9))
+    assert peer.hears_nothing()
+    assert not joining.ready()
+
+    peer.says("ack", "annexe", id=left["id"], offset=None)
+    peer.says("welcome", "annexe", **welcome(epoch="f", offset=10))
+    peer.says("ack", "annexe", id=asked["id"], offset=None)
+
+    assert joining.get(timeout=5).position == Position("f", 10)
+
+
+def test_a_request_that_crosses_with_the_channels_end_for_now_is_said_again_once(
+    enter: Enter, join_too: JoinToo, clock: TurnedClock
+) -> None:
+    _, peer = enter()
+    annexe = join_too(peer, "annexe")
+    first, second = annexe.publish("one"), annexe.publish("two")
+    said = peer.hears("publish")
+    peer.says("closed", "annexe", code=1012, reason="retry=2.000")
+    peer.says("error", "annexe", id=said["id"], code="not_joined", message="no", retry=False)
+    wait_until(lambda: annexe.tries)
+    clock.advance(2.1)
+    peer.hears("join")
+    peer.says("welcome", "annexe", **welcome(recovered=True))
+
+    assert peer.acks(1) == said
+    assert peer.acks(2)["text"] == "two"
+    assert (first.wait(5), second.wait(5)) == (1, 2)
 
 
 def test_one_who_is_sent_away_for_good_takes_all_channels_along(

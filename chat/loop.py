@@ -367,7 +367,10 @@ class ChannelLoop:
         return before
 
     def _roster(self) -> tuple[tuple[User, ...], int]:
-        return tuple(self._presence.users(self._key, LISTED)), self._presence.count(self._key)
+        users = tuple(self._presence.users(self._key, LISTED))
+        if len(users) < LISTED:  # all; who comes by another process before we count is heard of yet, and counted then
+            return users, len(users)
+        return users, self._presence.count(self._key)
 
     def _do_restore(self) -> None:
         """Whoever was lost is told of anew: others may have asked who is here before we said so."""

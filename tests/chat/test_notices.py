@@ -7,6 +7,7 @@ from chat.crowd import LARGE, LISTED, NOTICES, PERIOD, period
 from chat.event import Joined, Left, Presence, User, Welcome
 from chat.hooks import Hooks
 from chat.notices import Notices
+from chat.presence import MemoryPresence
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear, hear_until, leave, wait_until
 
@@ -182,6 +183,17 @@ def test_a_welcome_lists_as_many_users_as_fit_and_the_count_is_true(lobby, clock
     assert len(names) == LISTED
     assert names <= set(lobby.get_users())
     assert welcome.count == LISTED + 21
+
+
+def test_who_comes_elsewhere_between_listing_and_counting_is_not_counted_before_they_are_heard(make_server):
+    class Busy(MemoryPresence):
+        def count(self, channel):
+            return super().count(channel) + 1
+
+    lobby = make_server(backends={"presence": Busy()}).create_channel("lobby")
+    (welcome,) = enter_directly(lobby, "ada").wait_for(Welcome)
+
+    assert ([user.username for user in welcome.users], welcome.count) == (["ada"], 1)
 
 
 def test_plain_clients_get_one_line(lobby, clock):

@@ -34,7 +34,8 @@ export class Pending {
   #tell({ state, error }) {
     if (state === "failed") return explain(error);
     if (!this.isOnline()) return WAITS;
-    return error ? `${sentence(error.message)} It will be sent in a moment.` : "Sending…";
+    const [why] = error?.message.split(";") ?? []; // what follows is what to do, which is done
+    return error ? `${sentence(why)} It will be sent in a moment.` : "Sending…";
   }
 
   /** What is pressed goes, so the focus goes where one would go on. */

@@ -168,6 +168,7 @@ export class Room {
     this.limit = limits.message;
     this.#missed = isBack && recovered && offset > position.offset ? { until: offset, count: 0 } : null;
     this.log.setQuiet(this.#missed !== null);
+    this.typing.clear(); // it may be a welcome to who never was away
     for (const user of users) this.names.learn(user);
     this.#away = this.crowd.users;
     this.crowd.reset(users, count);

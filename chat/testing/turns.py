@@ -8,6 +8,8 @@ from typing import Final
 import gevent
 import greenlet
 
+from chat.turn import yield_turn
+
 DEADLINE: Final = 2.0  # seconds for anything that a test waits for; on an idle machine it takes a thousandth of it
 
 
@@ -15,7 +17,7 @@ def wait_until(is_so: Callable[[], object], timeout: float = DEADLINE) -> None:
     """Ask again, each time the others had their turn, until it is so.  Raises: AssertionError after `timeout` seconds."""
     with gevent.Timeout(timeout, AssertionError("it never came to be so")):
         while not is_so():
-            gevent.sleep(0)
+            yield_turn()
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class RedisServer:
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self.folder = Path(tempfile.mkdtemp(prefix=f"{program}.", dir="/tmp"))  # a socket's path has 107 bytes at most
-        self.port = _free_port()
+        self.port = free_port()
         self.password = password
         self.tls = tls
         settings: Settings = {"bind": "127.0.0.1", "port": 0 if tls else self.port, "unixsocket": str(self.socket)}
@@ -213,7 +213,7 @@ class Cluster:
     """Three masters, which share the slots evenly.  Not started yet."""
 
     def __init__(self) -> None:
-        self._bus = [_free_port() for _ in SHARES]  # not by default: that is 10,000 above the other
+        self._bus = [free_port() for _ in SHARES]  # not by default: that is 10,000 above the other
         self.nodes = [
             RedisServer(
                 config={
@@ -439,7 +439,7 @@ def _find_program(name: str) -> tuple[str, Path]:
     return "redis-server", Path(found)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """None of those that whoever connects is given: a client that tries a server that is down could meet itself there."""
     while True:
         port = SystemRandom().choice(PORTS)  # not of the generator that Hypothesis seeds alike in all processes

@@ -18,7 +18,7 @@ LAYERS = """
     chat.frames chat.mentions
     chat.wire
     chat.conn
-    chat.engine chat.migrations chat.bulk chat.bus.address
+    chat.engine chat.migrations chat.bulk chat.bus.address chat.bus.backoff
     chat.bus.connecting
     chat.bus.line
     chat.bus.ear chat.bus.link

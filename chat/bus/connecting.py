@@ -4,7 +4,8 @@ Its own connect uses the `socket` module as it stands; these use gevent's, wheth
 """
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
 import gevent
@@ -15,11 +16,14 @@ from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as TookTooLong
 from redis.retry import Retry
 
 from chat.bus.address import Address
 
-CONNECT_TIMEOUT: Final = 5.0  # seconds, for all that belongs to it: TLS, the password, asking a sentinel
+DEADLINE: Final = 5.0  # seconds for an answer, and for a connection with all that belongs to it: TLS, the password
+
+LOOK_UP: Final = monkey.get_original("socket", "getaddrinfo")
 
 Word: TypeAlias = bytes | str | int | float
 T = TypeVar("T")
@@ -30,24 +34,47 @@ Connect = Callable[[], AbstractConnection]
 
 class _Tcp(Connection):
     def _connect(self) -> cooperative.socket:
-        sock = cooperative.create_connection((self.host, self.port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return sock
+        error = OSError("it has no address")
+        for family, _, _, _, where in _look_up(self.host, self.port):
+            try:
+                sock = _open(family, where)
+            except OSError as exc:
+                error = exc
+            else:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                return sock
+        raise error
+
+
+class _Tls(SSLConnection, _Tcp):
+    """Wraps what `_Tcp` connects."""
 
 
 class _Unix(UnixDomainSocketConnection):
     def _connect(self) -> cooperative.socket:
-        sock = cooperative.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.connect(self.path)
-        except OSError:
-            sock.close()
-            raise
-        return sock
+        return _open(socket.AF_UNIX, self.path)
 
 
-def connect_to(address: Address, host: str = "", port: int = 0) -> AbstractConnection:
+def _look_up(host: str, port: int) -> list[Any]:
+    """A thread does that, and while the hub is busy it waits long for its turn.  What is a number already needs none."""
+    try:
+        return list(LOOK_UP(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST))
+    except socket.gaierror:
+        return cooperative.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+
+
+def _open(family: int, where: Any) -> cooperative.socket:
+    sock = cooperative.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.connect(where)
+    except BaseException:  # a deadline, or the greenlet's end
+        sock.close()
+        raise
+    return sock
+
+
+def connect_to(address: Address, host: str = "", port: int = 0, *, deadline: float = DEADLINE) -> AbstractConnection:
     """Connect to `host`, or to the unix socket, as `address` says.  Blocks.  Raises: RedisError."""
     kind, where = _kind(address, host, port)
     connection: AbstractConnection = kind(
@@ -55,12 +82,18 @@ def connect_to(address: Address, host: str = "", port: int = 0) -> AbstractConne
         **address.options,
         protocol=2,
         driver_info=None,
-        socket_timeout=None,  # an answer has its time in `Link`
+        socket_timeout=None,  # an answer has its time in `Line`
         socket_connect_timeout=None,
         retry=Retry(NoBackoff(), 0),
     )
-    with gevent.Timeout(CONNECT_TIMEOUT, NotConnected(f"no answer within {CONNECT_TIMEOUT:g} s")):
-        connection.connect()
+    try:
+        with _within(deadline):
+            connection.connect()
+            # Without a password nothing has been said yet: it may be loading, want a password, or be no Redis at all.
+            _ask(connection, "PING")
+    except BaseException:
+        connection.disconnect()
+        raise
     return connection
 
 
@@ -71,20 +104,38 @@ def _kind(address: Address, host: str, port: int) -> tuple[type[AbstractConnecti
         return _Tcp, {"host": host, "port": port}
     if not monkey.is_module_patched("ssl"):
         raise NotConnected("TLS is only to be had where gevent has patched the process")
-    return SSLConnection, {"host": host, "port": port}
+    return _Tls, {"host": host, "port": port}
 
 
 def pack(*words: Word) -> bytes:
-    """A command as it goes over the line."""
+    """A command as it goes over the line.  Raises: TypeError, UnicodeEncodeError."""
     packed: bytes = pack_command(words)  # type: ignore[arg-type]  # it says that it takes one word
     return packed
 
 
-def ask_once(connection: AbstractConnection, *words: Word) -> Any:
-    """Ask something over a connection that nobody else uses.  Blocks.  Raises: RedisError."""
-    with gevent.Timeout(CONNECT_TIMEOUT, NotConnected(f"no answer within {CONNECT_TIMEOUT:g} s")):
-        connection.send_command(*words, check_health=False)
-        return connection.read_response(disable_decoding=True)
+def ask_once(connection: AbstractConnection, *words: Word, deadline: float = DEADLINE) -> Any:
+    """Ask something over a connection that nobody else uses.  Blocks.  Raises: RedisError; then it is closed."""
+    try:
+        with _within(deadline):
+            return _ask(connection, *words)
+    except BaseException:
+        connection.disconnect()
+        raise
+
+
+def _ask(connection: AbstractConnection, *words: Word) -> Any:
+    connection.send_command(*words, check_health=False)
+    return connection.read_response(disable_decoding=True)
+
+
+@contextmanager
+def _within(deadline: float) -> Iterator[None]:
+    """Raises: NotConnected when it is over."""
+    try:
+        with gevent.Timeout(deadline, TimeoutError()):  # for which gevent closes a socket in the middle of a handshake
+            yield
+    except (TimeoutError, TookTooLong):
+        raise NotConnected(f"no answer within {deadline:g} s") from None
 
 
 def first_of(attempts: Iterable[Callable[[], T]]) -> T:

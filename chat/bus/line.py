@@ -1,10 +1,9 @@
 """One connection to a Redis, kept up: what is common to asking (`Link`) and to hearing (`Ear`).
 
 What is put in one turn of the hub goes out in one write.  A connection whose answers are late is given up, and made anew
-after a pause that differs from process to process, so that a Redis that comes back is not run down.
+after a pause.
 """
 
-import random
 from abc import ABC, abstractmethod
 from logging import Logger
 from time import monotonic
@@ -16,28 +15,30 @@ from redis.connection import AbstractConnection
 from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as NotConnected
 
-from chat.bus.connecting import Connect
+from chat.bus.backoff import Backoff
+from chat.bus.connecting import DEADLINE, Connect
+from chat.turn import yield_turn
 
-DEADLINE: Final = 5.0  # seconds for an answer; what is behind a late one is late too
-LOOK: Final = 1.0  # seconds between two looks whether one is late
-QUIET: Final = 5.0  # seconds after which a silent connection is asked whether it is alive
-FIRST_PAUSE: Final = 0.05  # seconds at most before the first new attempt; doubled for each one
-LONGEST_PAUSE: Final = 2.0
+LOOKS: Final = 5  # in a deadline: whether one has passed
+SLICE: Final = 0.005  # seconds of reading before others get a turn: what never stops coming never blocks
 
 
 class Line(ABC):
     """Not connected before `start`."""
 
-    def __init__(self, name: str, connect: Connect, log: Logger) -> None:
-        """`name` is for the log."""
+    def __init__(self, name: str, connect: Connect, log: Logger, *, deadline: float = DEADLINE) -> None:
+        """`name` is for the log.  An answer that is not there `deadline` seconds after its question is late, and so is
+        what is behind it.  Who is silent for as long, and was asked nothing, is asked whether it is alive."""
         self.name = name
         self.is_up = False
         self._connect = connect
         self._log = log
+        self._deadline = deadline
         self._out: list[bytes] = []
         self._work = Flag()
         self._tried = Flag()  # at least once
-        self._error: Exception | None = None
+        self._error: Exception = NotConnected("closed")
+        self._is_missed = False  # as the log says
         self._heard_at = 0.0
         self._connection: AbstractConnection | None = None
         self._greenlet: gevent.Greenlet[[], None] | None = None
@@ -56,6 +57,7 @@ class Line(ABC):
         """Hang up.  Blocks; idempotent."""
         if self._greenlet is not None:
             self._greenlet.kill()
+        self._tried.set()
 
     def hang_up(self) -> None:
         """Connect anew.  Never yields."""
@@ -72,11 +74,11 @@ class Line(ABC):
 
     @abstractmethod
     def _heard(self, answer: Any) -> None:
-        """Something came.  Never yields."""
+        """Something came.  Never yields.  Raises: RedisError when it cannot be; then all begins anew."""
 
     @abstractmethod
     def _refused(self, error: RedisError) -> None:
-        """An error came in the place of an answer.  Never yields."""
+        """An error came in the place of an answer.  Never yields.  Raises: RedisError, as `_heard`."""
 
     @abstractmethod
     def _ended(self) -> None:
@@ -84,35 +86,35 @@ class Line(ABC):
 
     @abstractmethod
     def _waits_since(self) -> float | None:
-        """When the oldest question was asked that is not answered.  Never yields."""
+        """Since when an answer is due; None: none is.  Never yields."""
 
     @abstractmethod
     def _ask_for_life(self) -> None:
         """Ask something that is answered at once.  Never yields."""
 
     def _run(self) -> None:
-        attempts = 0
+        backoff = Backoff()
         while True:
             try:
                 self._connection = self._connect()
-                if attempts:
-                    self._log.warning("%s is back", self.name)
-                attempts = 0
                 self._serve(self._connection)
-            except (RedisError, OSError) as exc:
-                if not attempts:
-                    self._log.error("%s is away: %s", self.name, exc)
-                self._down(exc)
-            finally:
-                self.is_up = False
-                self._tried.set()
-            attempts += 1
-            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**attempts)
-            gevent.sleep(random.uniform(longest / 4, longest))  # noqa: S311
+            except Exception as exc:  # whatever it is, it must not be the last attempt
+                self._miss(exc)
+            self._tried.set()
+            backoff.wait()
+
+    def _miss(self, error: Exception) -> None:
+        self._error = error
+        is_usual = isinstance(error, RedisError | OSError)
+        if not self._is_missed:
+            self._log.error("%s is away: %s", self.name, error, exc_info=None if is_usual else error)
+        self._is_missed = True
 
     def _serve(self, connection: AbstractConnection) -> None:
+        if self._is_missed:
+            self._log.warning("%s is back", self.name)
+        self._is_missed = False
         self._heard_at = monotonic()
-        self._out.clear()
         self.is_up = True
         self._tried.set()
         beside: list[gevent.Greenlet[..., None]] = [gevent.spawn(self._write, connection), gevent.spawn(self._watch)]
@@ -120,28 +122,26 @@ class Line(ABC):
             self._began()
             self._read(connection)
         finally:
-            gevent.killall(beside)
-            connection.disconnect()
-            self._down(NotConnected("closed"))
-
-    def _down(self, error: Exception) -> None:
-        """What is asked from here on is refused; what was asked before too."""
-        if self.is_up:
             self.is_up = False
+            self._out.clear()
             self._ended()
-        self._error = error
+            connection.disconnect()
+            gevent.killall(beside)
 
     def _read(self, connection: AbstractConnection) -> None:
         read, heard = connection.read_response, self._heard
+        turn_at = monotonic()
         while True:
             try:
                 answer = read(disable_decoding=True, disconnect_on_error=False)
-            except (ResponseError, BusyLoadingError) as exc:
-                self._heard_at = monotonic()
+            except (ResponseError, BusyLoadingError) as exc:  # the parser has read them to their end
                 self._refused(exc)
             else:
-                self._heard_at = monotonic()
                 heard(answer)
+            self._heard_at = monotonic()
+            if self._heard_at - turn_at > SLICE:
+                yield_turn()
+                turn_at = monotonic()
 
     def _write(self, connection: AbstractConnection) -> None:
         try:
@@ -149,16 +149,23 @@ class Line(ABC):
                 self._work.wait()
                 self._work.clear()
                 requests, self._out = self._out, []
+                if not connection.is_connected:  # it would connect anew, by itself
+                    return
                 connection.send_packed_command([b"".join(requests)], check_health=False)
-        except (RedisError, OSError):
-            connection.disconnect()  # which the reader notices
+        except Exception:  # of TLS that is closed meanwhile it may be any
+            connection.disconnect()  # which the reader notices, and tells
 
     def _watch(self) -> None:
+        pause = self._deadline / LOOKS
+        now = monotonic()
         while True:
-            gevent.sleep(LOOK)
-            now, since = monotonic(), self._waits_since()
-            if since is not None and now - since > DEADLINE:
-                self._log.error("%s has not answered for %g s", self.name, now - since)
+            gevent.sleep(pause)
+            before, now = now, monotonic()
+            since = self._waits_since()
+            if now - before > 2 * pause:
+                continue  # this process has stood still: what has come meanwhile is not read yet
+            if since is not None and now - since > self._deadline:
+                self._log.error("%s has not answered for %.1f s", self.name, now - since)
                 self.hang_up()
-            elif since is None and now - self._heard_at > QUIET:
+            elif since is None and now - self._heard_at > self._deadline:
                 self._ask_for_life()

@@ -12,22 +12,22 @@ from time import monotonic
 from typing import Any, Final
 
 from gevent.event import AsyncResult
-from redis.exceptions import (
-    BusyLoadingError,
-    ClusterDownError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    TryAgainError,
-)
+from redis.exceptions import ConnectionError as NotConnected
+from redis.exceptions import NoScriptError, RedisError
 
-from chat.bus.connecting import Connect, Word, pack
+from chat.bus.connecting import DEADLINE, Connect, Word, pack
 from chat.bus.line import Line
 from chat.errors import BrokerUnavailable
 
 MOST: Final = 10_000  # questions that wait for an answer; more are refused
-PASSING: Final = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+REMINDER: Final = 10.0  # seconds between two lines in the log that tell the same
+# What an error begins with that says nothing about the question, and will be over.
+PASSING: Final = frozenset(
+    {
+        *("ASK", "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF"),
+        *("MOVED", "NOPERM", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN"),
+    }
+)
 
 
 class Script:
@@ -70,26 +70,33 @@ class Link(Line):
     """Answers raise BrokerUnavailable when the Redis cannot be reached, or cannot do it now; then it may be done or not."""
 
     def __init__(
-        self, name: str, connect: Connect, log: Logger, on_refused: OnRefused = lambda _question, _error: False
+        self,
+        name: str,
+        connect: Connect,
+        log: Logger,
+        on_refused: OnRefused = lambda _question, _error: False,
+        *,
+        deadline: float = DEADLINE,
     ) -> None:
-        super().__init__(name, connect, log)
+        super().__init__(name, connect, log, deadline=deadline)
         self._on_refused = on_refused
         self._waiting: deque[Question] = deque()
         self._told: set[str] = set()  # the scripts that it has heard over this connection
+        self._complained: dict[str, float] = {}  # of what, and when
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def ask(self, question: Question) -> None:
-        """Have it answered.  Never yields.  Raises: UnicodeEncodeError for a lone surrogate; then nothing was asked."""
-        if not self.is_up or len(self._waiting) >= MOST:
-            question.refuse()
-            return
+        """Have it answered.  Never yields.  Raises: TypeError, UnicodeEncodeError for what cannot be said."""
         words, script = question.words, question.script
         if script is not None and script.sha not in self._told:
             # Not only once it is missed: what is asked next would be done before this.
             words = ("EVAL", script.source, *words[2:])
-        request = pack(*words)  # may raise, and then nobody waits for an answer
+        request = pack(*words)
+        if not self.is_up or len(self._waiting) >= MOST:
+            question.refuse()
+            return
         if script is not None:
             self._told.add(script.sha)
         question.asked_at = monotonic()
@@ -100,22 +107,32 @@ class Link(Line):
         self._told.clear()
 
     def _heard(self, answer: Any) -> None:
+        if not self._waiting:
+            raise NotConnected("it answers what nobody asked")
         self._waiting.popleft().answer.set(answer)
 
     def _refused(self, error: RedisError) -> None:
+        if not self._waiting:
+            raise error
         question = self._waiting.popleft()
         if isinstance(error, NoScriptError) and question.script is not None:
             self._told.discard(question.script.sha)
             self.ask(question)
         elif self._on_refused(question, error):
             pass
-        elif isinstance(error, PASSING):
-            self._log.error("%s cannot do what it is asked: %s", self.name, error)
+        elif (code := _code(error)) in PASSING:
+            self._complain(code, error)
             question.refuse()
-            if isinstance(error, ReadOnlyError):  # it was the master once
+            if code == "READONLY":  # it was the master once
                 self.hang_up()
         else:
             question.answer.set_exception(error)
+
+    def _complain(self, code: str, error: RedisError) -> None:
+        now = monotonic()
+        if now - self._complained.get(code, -REMINDER) >= REMINDER:
+            self._complained[code] = now
+            self._log.error("%s cannot do what it is asked: %s %s", self.name, code, str(error).removeprefix(code).strip())
 
     def _ended(self) -> None:
         left, self._waiting = self._waiting, deque()
@@ -127,3 +144,7 @@ class Link(Line):
 
     def _ask_for_life(self) -> None:
         self.ask(Question(("PING",)))
+
+
+def _code(error: RedisError) -> str:
+    return error.status_code or str(error).partition(" ")[0]  # redis-py has cut it off where it knows it

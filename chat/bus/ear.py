@@ -4,14 +4,18 @@ from collections import deque
 from collections.abc import Callable
 from logging import Logger
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from gevent.event import AsyncResult
-from redis.exceptions import RedisError
+from redis.crc import key_slot
+from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
+from redis.exceptions import ConnectionError as NotConnected
 
-from chat.bus.connecting import Connect, pack
+from chat.bus.connecting import DEADLINE, Connect, pack
 from chat.bus.line import Line
 from chat.errors import BrokerUnavailable
+
+ELSEWHERE: Final = (AskError, ClusterDownError, TryAgainError)  # at another node, or here later
 
 
 class Listener(Protocol):
@@ -27,19 +31,25 @@ class Listener(Protocol):
 class Topic:
     """One subscription."""
 
-    __slots__ = ("hears", "is_new", "listener", "name")
+    __slots__ = ("hears", "hops", "is_new", "listener", "name")
 
     def __init__(self, name: bytes, listener: Listener) -> None:
         self.name = name
         self.listener = listener
         self.is_new = True  # it has never heard anything
+        self.hops = 0  # how often a cluster has sent us on
         self.hears: AsyncResult[None] = AsyncResult()
 
 
 class _Asked(NamedTuple):
     word: bytes
-    name: bytes
+    topic: Topic | None
+    """None for a PING."""
     at: float
+
+    @property
+    def name(self) -> bytes:
+        return b"" if self.topic is None else self.topic.name
 
 
 OnLost = Callable[[Topic, RedisError | None], None]
@@ -50,13 +60,19 @@ class Ear(Line):
     """With `sharded`, by the commands for the topics of one node of a cluster."""
 
     def __init__(
-        self, name: str, connect: Connect, log: Logger, *, sharded: bool = False, on_lost: OnLost | None = None
+        self,
+        name: str,
+        connect: Connect,
+        log: Logger,
+        *,
+        sharded: bool = False,
+        on_lost: OnLost | None = None,
+        deadline: float = DEADLINE,
     ) -> None:
-        super().__init__(name, connect, log)
+        super().__init__(name, connect, log, deadline=deadline)
         self._on_lost = on_lost
         self._topics: dict[bytes, Topic] = {}
         self._asked: deque[_Asked] = deque()
-        self._pinged_at: float | None = None
         kind = b"s" if sharded else b""
         self._subscribe, self._unsubscribe, self._message = kind + b"subscribe", kind + b"unsubscribe", kind + b"message"
 
@@ -64,10 +80,10 @@ class Ear(Line):
         return len(self._topics)
 
     def add(self, topic: Topic) -> None:
-        """Hear it, as soon as that is possible; `Topic.hears` tells.  Never yields."""
+        """Hear it, as soon as that is possible, instead of another one of that name; `Topic.hears` tells.  Never yields."""
         self._topics[topic.name] = topic
         if self.is_up:
-            self._ask(self._subscribe, topic.name)
+            self._ask(self._subscribe, topic)
 
     def remove(self, topic: Topic) -> None:
         """Hear it no more.  Never yields; idempotent."""
@@ -75,54 +91,55 @@ class Ear(Line):
             return
         del self._topics[topic.name]
         if self.is_up:
-            self._ask(self._unsubscribe, topic.name)
+            self._ask(self._unsubscribe, topic)
 
     def take_all(self) -> list[Topic]:
         """Give all topics up.  Never yields."""
         topics, self._topics = list(self._topics.values()), {}
         return topics
 
-    def _ask(self, word: bytes, name: bytes) -> None:
-        self._asked.append(_Asked(word, name, monotonic()))
-        self._put(pack(word, name))
+    def _ask(self, word: bytes, topic: Topic) -> None:
+        self._asked.append(_Asked(word, topic, monotonic()))
+        self._put(pack(word, topic.name))
 
     def _began(self) -> None:
-        for name in self._topics:
-            self._ask(self._subscribe, name)
+        for topic in self._topics.values():
+            self._ask(self._subscribe, topic)
 
     def _heard(self, answer: Any) -> None:
-        kind = answer[0]
-        if kind == self._message:
-            topic = self._topics.get(answer[1])
-            if topic is not None:
-                self._try(lambda: topic.listener.heard(answer[2]))
-        elif self._asked and self._asked[0][:2] == (kind, answer[1]):
-            self._asked.popleft()
-            if kind == self._subscribe:
-                self._hears(answer[1])
-        elif kind == self._unsubscribe:  # unasked: another node has its slot now
-            self._hears_no_more(answer[1], None)
-        elif kind == b"pong":
-            self._pinged_at = None
-
-    def _hears(self, name: bytes) -> None:
+        kind, name = (b"pong", b"") if answer == b"PONG" else answer[:2]  # as it is while there is no topic
         topic = self._topics.get(name)
-        if topic is None:
-            return
+        if kind == self._message:
+            if topic is not None and not topic.is_new:  # or it is meant for one of that name before it
+                self._try(lambda: topic.listener.heard(answer[2]))
+        elif self._asked and (kind, name) == (self._asked[0].word, self._asked[0].name):
+            word, asked, _ = self._asked.popleft()
+            if word == self._subscribe and topic is not None and topic is asked:
+                self._hears(topic)
+        elif kind != self._unsubscribe:
+            raise NotConnected(f"nobody asked for {kind!r}")
+        elif topic is not None:  # another node has its slot now
+            self._lose(topic, None)
+
+    def _hears(self, topic: Topic) -> None:
         if not topic.is_new:
             self._try(topic.listener.returned)
         topic.is_new = False
         topic.hears.set(None)
 
     def _refused(self, error: RedisError) -> None:
-        self._hears_no_more(self._asked.popleft().name, error)
+        slot = key_slot(self._asked[0].name) if self._asked else None
+        if isinstance(error, MovedError) and error.slot_id != slot:
+            return  # of an unsubscribe to which the node, unasked, had said before what was taken for the answer
+        if not self._asked:
+            raise error
+        word, topic, _ = self._asked.popleft()
+        if topic is not None and word == self._subscribe and self._topics.get(topic.name) is topic:
+            self._lose(topic, error)
 
-    def _hears_no_more(self, name: bytes, error: RedisError | None) -> None:
-        topic = self._topics.get(name)
-        if topic is None:
-            return
-        if self._on_lost is not None:
-            del self._topics[name]
+    def _lose(self, topic: Topic, error: RedisError | None) -> None:
+        if self._on_lost is not None and (error is None or isinstance(error, ELSEWHERE)):
+            del self._topics[topic.name]
             self._on_lost(topic, error)
         else:
             self._log.error("%s does not let us hear: %s", self.name, error)
@@ -130,15 +147,13 @@ class Ear(Line):
 
     def _ended(self) -> None:
         self._asked.clear()
-        self._pinged_at = None
 
     def _waits_since(self) -> float | None:
-        if self._asked:
-            return self._asked[0].at
-        return self._pinged_at
+        """What is heard meanwhile counts: the answer is behind it, and all topics would miss what is."""
+        return max(self._asked[0].at, self._heard_at) if self._asked else None
 
     def _ask_for_life(self) -> None:
-        self._pinged_at = monotonic()
+        self._asked.append(_Asked(b"pong", None, monotonic()))
         self._put(pack("PING"))
 
     def _try(self, work: Callable[[], None]) -> None:

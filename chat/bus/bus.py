@@ -11,7 +11,7 @@ from redis.crc import key_slot
 
 from chat.bus.address import Address, Kind, parse
 from chat.bus.cluster import Cluster
-from chat.bus.connecting import Word
+from chat.bus.connecting import DEADLINE, Word
 from chat.bus.ear import Listener, Topic
 from chat.bus.link import Question, Script
 from chat.bus.server import Server
@@ -19,7 +19,6 @@ from chat.bus.shard import Shard
 from chat.errors import BrokerUnavailable
 
 PREFIX: Final = "chat"
-SUBSCRIBED: Final = 5.0  # seconds that a subscription may take
 PLACES: Final = 100_000  # tags of which it is remembered where they are
 
 
@@ -31,10 +30,16 @@ class Bus:
     without their passwords, so all processes must be given the same ones; their order does not matter.
     """
 
-    def __init__(self, urls: str, log: Logger, *, prefix: str = PREFIX) -> None:
-        """`prefix` is what all keys and topics begin with.  Raises: ValueError for what is no URL."""
+    def __init__(self, urls: str, log: Logger, *, prefix: str = PREFIX, deadline: float = DEADLINE) -> None:
+        """`prefix` is what all keys and topics begin with, `deadline` the time for an answer, in seconds.
+
+        Raises: ValueError for what is no URL.
+        """
+        if "{" in prefix:
+            raise ValueError("prefix: an opening brace is where the tag begins")
         self._prefix = prefix
-        self.shards: tuple[Shard, ...] = tuple(_shard(address, log) for address in parse(urls))
+        self._deadline = deadline
+        self.shards: tuple[Shard, ...] = tuple(_shard(address, log, deadline) for address in parse(urls))
         self._place = lru_cache(PLACES)(self._find_place)
 
     @property
@@ -44,9 +49,10 @@ class Bus:
 
     def start(self) -> None:
         """Connect.  Blocks.  Raises: BrokerUnavailable, which says why; it goes on to try until `close`."""
-        for shard in self.shards:
-            if (error := shard.start()) is not None:
-                raise BrokerUnavailable(f"Redis {shard.name} cannot be reached: {error}") from error
+        errors = {shard.name: shard.start() for shard in self.shards}  # of one after the other, but all are started
+        for name, error in errors.items():
+            if error is not None:
+                raise BrokerUnavailable(f"Redis {name} cannot be reached: {error}") from error
 
     def close(self) -> None:
         """Hang up.  Blocks; idempotent."""
@@ -55,14 +61,17 @@ class Bus:
 
     def key(self, tag: str, kind: str) -> bytes:
         """The name of a key, or topic, of that kind."""
-        return f"{self._prefix}:{{{tag}}}:{kind}".encode()
+        return f"{self._prefix}:{{{_escape(tag)}}}:{kind}".encode()
 
     def shard(self, tag: str) -> Shard:
         """Who keeps what has that tag."""
         return self._place(tag)[0]
 
     def run(self, script: Script, tag: str, keys: Sequence[Word], args: Sequence[Word]) -> "AsyncResult[Any]":
-        """Have a script run on keys of that tag.  Never yields; the result raises BrokerUnavailable."""
+        """Have a script run on keys of that tag.  Never yields; the result raises BrokerUnavailable.
+
+        What is asked before this was answered may be done first.
+        """
         shard, slot = self._place(tag)
         question = Question.of_script(script, keys, args, slot)
         shard.ask(question)
@@ -84,14 +93,17 @@ class Bus:
         return self.ask(tag, *words).get()
 
     def subscribe(self, tag: str, topic: bytes, listener: Listener) -> Topic:
-        """Hear a topic of that tag from now on.  Blocks.  Raises: BrokerUnavailable; then it is not heard."""
+        """Hear a topic of that tag from now on.  Blocks.  Raises: BrokerUnavailable; then it is not heard.
+
+        Who subscribed to it before, in this process, hears it no more.
+        """
         shard = self.shard(tag)
-        subscription = Topic(topic, listener)
-        if not shard.is_up:
+        if not shard.can_hear(topic):
             raise BrokerUnavailable
+        subscription = Topic(topic, listener)
         shard.add(subscription)
         try:
-            subscription.hears.wait(SUBSCRIBED)
+            subscription.hears.wait(self._deadline)
             if not subscription.hears.ready():
                 raise BrokerUnavailable
             subscription.hears.get()
@@ -106,12 +118,18 @@ class Bus:
 
     def _find_place(self, tag: str) -> tuple[Shard, int]:
         shard = max(self.shards, key=lambda shard: _weight(shard.name, tag))
-        return shard, key_slot(tag.encode())
+        return shard, key_slot(_escape(tag).encode())
+
+
+def _escape(tag: str) -> str:
+    """A cluster takes the slot of what is before the first closing brace, and of the whole key if nothing is."""
+    return tag.replace("%", "%25").replace("}", "%7D")
 
 
 def _weight(name: str, tag: str) -> bytes:
     return blake2b(tag.encode(), digest_size=8, key=blake2b(name.encode(), digest_size=32).digest()).digest()
 
 
-def _shard(address: Address, log: Logger) -> Shard:
-    return Cluster(address, log) if address.kind is Kind.CLUSTER else Server(address, log)
+def _shard(address: Address, log: Logger, deadline: float) -> Shard:
+    kind = Cluster if address.kind is Kind.CLUSTER else Server
+    return kind(address, log, deadline=deadline)

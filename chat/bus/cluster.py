@@ -1,7 +1,9 @@
 """A Redis Cluster: which node has a slot, and what to do when it has moved."""
 
+from collections.abc import Callable
 from functools import partial
 from logging import Logger
+from random import random
 from typing import Any, Final, TypeAlias
 
 import gevent
@@ -11,13 +13,15 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError
 from redis.exceptions import ConnectionError as NotConnected
 
 from chat.bus.address import Address
-from chat.bus.connecting import ask_once, connect_to, first_of
+from chat.bus.backoff import Backoff
+from chat.bus.connecting import DEADLINE, ask_once, connect_to, first_of
 from chat.bus.ear import Ear, Topic
+from chat.bus.line import Line
 from chat.bus.link import Link, Question
 from chat.bus.shard import Shard
 
-HOPS: Final = 5  # times that a question is sent on
-REST: Final = 0.25  # seconds between two looks at who has which slot
+HOPS: Final = 5  # times that a question, or a topic, is sent on at once
+UNKNOWN: Final = ("", "?")  # hosts of a node that is where we ask, or whose name is not known
 
 Node: TypeAlias = tuple[str, int]
 
@@ -27,31 +31,35 @@ class Cluster(Shard):
 
     publish_word = "SPUBLISH"
 
-    def __init__(self, address: Address, log: Logger) -> None:
+    def __init__(self, address: Address, log: Logger, *, deadline: float = DEADLINE) -> None:
         super().__init__(str(address))
         self._address = address
         self._log = log
+        self._deadline = deadline
+        self._is_open = False
         self._links: dict[Node, Link] = {}
         self._ears: dict[Node, Ear] = {}
         self._slots: dict[int, Node] = {}
         self._homeless: dict[bytes, Topic] = {}  # topics whose node is not known now
+        self._old: list[Line] = []  # to nodes that have no slots any more, about to be closed
         self._looking: gevent.Greenlet[[], None] | None = None
+        self._backoff = Backoff()
 
     @property
     def is_up(self) -> bool:
-        return bool(self._links) and all(line.is_up for line in (*self._links.values(), *self._ears.values()))
+        return bool(self._links) and all(line.is_up for line in self._lines())
 
     def start(self) -> Exception | None:
+        self._is_open = True
         try:
             self._take(self._look())
         except RedisError as exc:
             self._look_again()
             return exc
-        lines = [*self._links.values(), *self._ears.values()]
-        return next((error for line in lines if (error := line.wait_tried())), None)
+        return next((error for line in self._lines() if (error := line.wait_tried())), None)
 
     def ask(self, question: Question) -> None:
-        link = self._links.get(self._slots.get(question.slot, ("", 0)))
+        link = self._links.get(self._node(question.slot))
         if link is None or not link.is_up:
             self._look_again()
         if link is None:
@@ -59,8 +67,13 @@ class Cluster(Shard):
         else:
             link.ask(question)
 
+    def can_hear(self, topic: bytes) -> bool:
+        ear = self._ears.get(self._node(key_slot(topic)))
+        return ear is not None and ear.is_up
+
     def add(self, topic: Topic) -> None:
-        ear = self._ears.get(self._slots.get(key_slot(topic.name), ("", 0)))
+        self._homeless.pop(topic.name, None)
+        ear = self._ears.get(self._node(key_slot(topic.name)))
         if ear is None:
             self._homeless[topic.name] = topic
             self._look_again()
@@ -74,102 +87,132 @@ class Cluster(Shard):
             ear.remove(topic)
 
     def close(self) -> None:
+        self._is_open = False
         if self._looking is not None:
             self._looking.kill()
-        for line in (*self._links.values(), *self._ears.values()):
+        for line in (*self._lines(), *self._old):
             line.close()
         self._links, self._ears, self._slots = {}, {}, {}
 
-    def _sent_on(self, question: Question, error: RedisError) -> bool:
-        if isinstance(error, ClusterDownError):
+    def _lines(self) -> list[Line]:
+        return [*self._links.values(), *self._ears.values()]
+
+    def _node(self, slot: int) -> Node:
+        return self._slots.get(slot, ("", 0))
+
+    def _sent_on(self, asked: Node, question: Question, error: RedisError) -> bool:
+        if isinstance(error, ClusterDownError | MovedError):
             self._look_again()
-        if not isinstance(error, AskError) or question.hops == HOPS:
+        if not isinstance(error, AskError) or question.hops == HOPS or not self._is_open:
             return False
         question.hops += 1
-        node = error.node_addr
+        node = _told(error, asked)
+        link = self._link(node)
         if isinstance(error, MovedError):
             self._slots[error.slot_id] = node
-            self._look_again()
-        link = self._link(node)
-        if not isinstance(error, MovedError):
+        else:
             link.ask(Question(("ASKING",)))
         link.ask(question)
         return True
 
-    def _lost(self, topic: Topic, error: RedisError | None) -> None:
-        if isinstance(error, MovedError):
-            self._slots[error.slot_id] = error.node_addr
-            self._ear(error.node_addr).add(topic)
+    def _lost(self, asked: Node, topic: Topic, error: RedisError | None) -> None:
+        self._homeless[topic.name] = topic
+        if isinstance(error, MovedError) and topic.hops < HOPS and self._is_open:
+            topic.hops += 1
+            self._slots[error.slot_id] = node = _told(error, asked)
+            self._ear(node)
+            self.add(topic)
         else:
-            self._homeless[topic.name] = topic
+            topic.hops = 0
             self._look_again()
 
     def _link(self, node: Node) -> Link:
         if node not in self._links:
-            name = f"Redis {node[0]}:{node[1]}"
-            self._links[node] = Link(name, partial(connect_to, self._address, *node), self._log, self._sent_on)
+            name, on_refused = f"Redis {node[0]}:{node[1]}", partial(self._sent_on, node)
+            self._links[node] = Link(name, self._way(node), self._log, on_refused, deadline=self._deadline)
             self._links[node].start()
         return self._links[node]
 
     def _ear(self, node: Node) -> Ear:
         if node not in self._ears:
-            name, connect = f"What is published at Redis {node[0]}:{node[1]}", partial(connect_to, self._address, *node)
-            self._ears[node] = Ear(name, connect, self._log, sharded=True, on_lost=self._lost)
+            name, on_lost = f"What is published at Redis {node[0]}:{node[1]}", partial(self._lost, node)
+            self._ears[node] = Ear(name, self._way(node), self._log, sharded=True, on_lost=on_lost, deadline=self._deadline)
             self._ears[node].start()
         return self._ears[node]
 
+    def _way(self, node: Node) -> Callable[[], AbstractConnection]:
+        return partial(self._connect, node)
+
+    def _connect(self, node: Node) -> AbstractConnection:
+        try:
+            return connect_to(self._address, *node, deadline=self._deadline)
+        except RedisError:
+            self._look_again()  # its replica may have its slots now, which nobody else would tell to who only hears
+            raise
+
     def _look_again(self) -> None:
-        if self._looking is None or self._looking.ready():
+        if self._is_open and (self._looking is None or self._looking.ready()):
             self._looking = gevent.spawn(self._look_until_found)
 
     def _look_until_found(self) -> None:
+        is_told = False
         while True:
-            gevent.sleep(REST)  # a move takes a while, and is told by each question
+            self._backoff.wait()  # a move takes a while, and is told by each question
             try:
                 self._take(self._look())
             except RedisError as exc:
-                self._log.warning("Redis %s: who has which slot cannot be found out: %s", self.name, exc)
+                if not is_told:
+                    self._log.error("Redis %s: who has which slot cannot be found out: %s", self.name, exc)
+                is_told = True
             else:
                 if not self._homeless:
                     return
 
     def _look(self) -> dict[int, Node]:
-        """Who has which slot, as the first one that answers knows it.  Blocks.  Raises: RedisError."""
+        """Who has which slot, as the first one that answers knows it.  Blocks.  Raises: RedisError.
+
+        Those are asked first who can be reached, in any order: one that is cut off from the others knows the past.
+        """
+        up = {node for node, link in self._links.items() if link.is_up}
         known = dict.fromkeys([*self._links, *self._address.hosts])
-        return first_of([partial(self._look_at, node) for node in known])
+        ranked = sorted(known, key=lambda node: (node not in up, random()))  # noqa: S311
+        return first_of([partial(self._look_at, node) for node in ranked])
 
     def _look_at(self, node: Node) -> dict[int, Node]:
-        connection: AbstractConnection = connect_to(self._address, *node)
+        connection: AbstractConnection = connect_to(self._address, *node, deadline=self._deadline)
         try:
-            ranges: list[Any] = ask_once(connection, "CLUSTER", "SLOTS")
+            ranges: list[Any] = ask_once(connection, "CLUSTER", "SLOTS", deadline=self._deadline)
         finally:
             connection.disconnect()
         slots: dict[int, Node] = {}
-        for first, last, master, *_ in ranges:
-            host = master[0].decode() or node[0]  # "" where a node does not know its own name
-            slots.update(dict.fromkeys(range(first, last + 1), (host, int(master[1]))))
+        for first, last, (host, port, *_), *_ in ranges:
+            there = (host or b"").decode()
+            slots.update(dict.fromkeys(range(first, last + 1), (node[0] if there in UNKNOWN else there, int(port))))
         if not slots:
             raise NotConnected(f"{node[0]}:{node[1]} knows of no slots")
         return slots
 
     def _take(self, slots: dict[int, Node]) -> None:
+        """Have the lines that go with these slots, and every topic at its ear.  Blocks, for the ends of old lines."""
+        if not self._is_open:
+            return
         self._slots = slots
         nodes = set(slots.values())
         for node in nodes:
             self._link(node)
-        topics = [*self._homeless.values()]
-        self._homeless = {}
-        for node, ear in list(self._ears.items()):
-            if node not in nodes:
-                topics += ear.take_all()
-        for node in [node for node in self._links if node not in nodes]:
-            self._drop(node)
-        for node in nodes:
             self._ear(node)
+        ears = [self._ears.pop(node) for node in self._ears.keys() - nodes]
+        links = [self._links.pop(node) for node in self._links.keys() - nodes]
+        topics = [*self._homeless.values(), *(topic for ear in ears for topic in ear.take_all())]
+        self._homeless = {}
         for topic in topics:
             self.add(topic)
+        self._old += [*links, *ears]
+        for line in self._old:
+            line.close()
+        self._old.clear()
 
-    def _drop(self, node: Node) -> None:
-        gevent.spawn(self._links.pop(node).close)
-        if node in self._ears:
-            gevent.spawn(self._ears.pop(node).close)
+
+def _told(error: AskError, asked: Node) -> Node:
+    """Where the error says, which was the answer of the node that was asked."""
+    return (asked[0] if error.host in UNKNOWN else error.host), error.port

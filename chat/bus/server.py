@@ -5,9 +5,10 @@ from logging import Logger
 
 from redis.connection import AbstractConnection
 from redis.exceptions import ConnectionError as NotConnected
+from redis.exceptions import ReadOnlyError, RedisError
 
 from chat.bus.address import Address, Kind
-from chat.bus.connecting import ask_once, connect_to, first_of
+from chat.bus.connecting import DEADLINE, ask_once, connect_to, first_of
 from chat.bus.ear import Ear, Topic
 from chat.bus.link import Link, Question
 from chat.bus.shard import Shard
@@ -18,10 +19,11 @@ class Server(Shard):
 
     publish_word = "PUBLISH"
 
-    def __init__(self, address: Address, log: Logger) -> None:
+    def __init__(self, address: Address, log: Logger, *, deadline: float = DEADLINE) -> None:
         super().__init__(str(address))
-        self._link = Link(f"Redis {address}", partial(_connect, address), log)
-        self._ear = Ear(f"What is published at Redis {address}", partial(_connect, address), log)
+        connect = partial(_connect, address, deadline)
+        self._link = Link(f"Redis {address}", connect, log, self._note, deadline=deadline)
+        self._ear = Ear(f"What is published at Redis {address}", connect, log, deadline=deadline)
 
     @property
     def is_up(self) -> bool:
@@ -35,6 +37,9 @@ class Server(Shard):
     def ask(self, question: Question) -> None:
         self._link.ask(question)
 
+    def can_hear(self, topic: bytes) -> bool:  # noqa: ARG002 — each one
+        return self._ear.is_up
+
     def add(self, topic: Topic) -> None:
         self._ear.add(topic)
 
@@ -45,24 +50,29 @@ class Server(Shard):
         self._link.close()
         self._ear.close()
 
+    def _note(self, _question: Question, error: RedisError) -> bool:
+        if isinstance(error, ReadOnlyError):  # what is published now is published elsewhere
+            self._ear.hang_up()
+        return False
 
-def _connect(address: Address) -> AbstractConnection:
+
+def _connect(address: Address, deadline: float) -> AbstractConnection:
     if address.kind is Kind.SENTINEL:
-        return first_of([partial(_connect_to_master, address, host, port) for host, port in address.hosts])
-    return connect_to(address, *(address.hosts[0] if address.hosts else ()))
+        return first_of([partial(_connect_to_master, address, *host, deadline) for host in address.hosts])
+    return connect_to(address, *(address.hosts[0] if address.hosts else ()), deadline=deadline)
 
 
-def _connect_to_master(address: Address, host: str, port: int) -> AbstractConnection:
-    """Where this sentinel says; a sentinel has users and TLS of its own, and ours have no password."""
-    sentinel = connect_to(Address(Kind.ONE, ((host, port),), {}, address.is_secure), host, port)
+def _connect_to_master(address: Address, host: str, port: int, deadline: float) -> AbstractConnection:
+    """Where this sentinel says; a sentinel has users of its own, and ours have no password."""
+    sentinel = connect_to(address.of_sentinel(), host, port, deadline=deadline)
     try:
-        found = ask_once(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service)
+        found = ask_once(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service, deadline=deadline)
     finally:
         sentinel.disconnect()
     if not found:
         raise NotConnected(f"the sentinel {host}:{port} knows no {address.service!r}")
-    master = connect_to(address, found[0].decode(), int(found[1]))
-    role = ask_once(master, "ROLE")[0]
+    master = connect_to(address, found[0].decode(), int(found[1]), deadline=deadline)
+    role = ask_once(master, "ROLE", deadline=deadline)[0]
     if role != b"master":
         master.disconnect()
         raise NotConnected(f"{found[0].decode()}:{int(found[1])} is no master (yet)")

@@ -31,6 +31,10 @@ class Shard(ABC):
         """Have it answered.  Never yields."""
 
     @abstractmethod
+    def can_hear(self, topic: bytes) -> bool:
+        """Whether the way to a topic is open.  Never yields."""
+
+    @abstractmethod
     def add(self, topic: Topic) -> None:
         """Hear it, as soon as that is possible.  Never yields."""
 

@@ -5,6 +5,7 @@ after a pause.
 """
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from logging import Logger
 from time import monotonic
 from typing import Any, Final
@@ -39,6 +40,7 @@ class Line(ABC):
         self._tried = Flag()  # at least once
         self._error: Exception = NotConnected("closed")
         self._is_missed = False  # as the log says
+        self._is_closed = False
         self._heard_at = 0.0
         self._connection: AbstractConnection | None = None
         self._greenlet: gevent.Greenlet[[], None] | None = None
@@ -55,8 +57,10 @@ class Line(ABC):
 
     def close(self) -> None:
         """Hang up.  Blocks; idempotent."""
-        if self._greenlet is not None:
-            self._greenlet.kill()
+        self._is_closed = True
+        if self._greenlet is not None and not self._greenlet.ready():
+            # Not by GreenletExit: only for a timeout does gevent close a socket in the middle of a handshake.
+            self._greenlet.kill(TimeoutError() if self._greenlet.started else gevent.GreenletExit())
         self._tried.set()
 
     def hang_up(self) -> None:
@@ -94,17 +98,20 @@ class Line(ABC):
 
     def _run(self) -> None:
         backoff = Backoff()
-        while True:
+        while not self._is_closed:
             try:
                 self._connection = self._connect()
                 self._serve(self._connection)
             except Exception as exc:  # whatever it is, it must not be the last attempt
                 self._miss(exc)
             self._tried.set()
-            backoff.wait()
+            with suppress(TimeoutError):  # of `close`
+                backoff.wait()
 
     def _miss(self, error: Exception) -> None:
         self._error = error
+        if self._is_closed:
+            return
         is_usual = isinstance(error, RedisError | OSError)
         if not self._is_missed:
             self._log.error("%s is away: %s", self.name, error, exc_info=None if is_usual else error)

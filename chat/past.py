@@ -27,6 +27,11 @@ def changed(past: Past, event: Logged) -> Past:
     return replace(past, text=event.text, rendered=event.rendered, edited=event.date)
 
 
+def identity(event: Logged) -> tuple[object, ...]:
+    """What tells `event` from another one at the same offset; its text may have been erased."""
+    return type(event), event.sender, event.id, event.date
+
+
 def is_about(event: Logged, offset: int) -> bool:
     """Whether `event` is the message at `offset`, or has changed it."""
     return (event.offset if isinstance(event, Message) else event.target) == offset

@@ -33,7 +33,8 @@ class Unread(NamedTuple):
 
 
 class Archive(ABC):
-    """Logs that last.  Offsets of one log count up without holes; `log` is its name for ever.
+    """Logs that last; `log` is the name of one for ever.  Its offsets count up without holes, and leap only where it was
+    lost and goes on from another place; what was said before may come late then.
 
     Deleting erases: with a Deleted the texts of its target and of that target's edits become "".  What comes for a target
     that was deleted before changes nothing, and an edit's text is not kept then.

@@ -12,7 +12,7 @@ from chat.clock import Clock, SystemClock
 from chat.errors import BrokerUnavailable
 from chat.event import Deleted, Logged, Message, Past
 from chat.mentions import folded, mentioned
-from chat.past import changed, erased, fold, is_about, page
+from chat.past import changed, erased, fold, identity, is_about, page
 
 T = TypeVar("T")
 
@@ -30,13 +30,20 @@ class _Log:
         found = self.events.get(event.offset)
         if found is None:  # of the last one at least the date is known, whatever retention has taken
             return event.offset == self.last and event.date != self.last_date
-        return _identity(found) != _identity(event)
+        return identity(found) != identity(event)
 
     def append(self, event: Logged) -> None:
-        if event.offset <= self.last:  # said again
+        if event.offset == self.last or event.offset in self.events:  # said again
             return
-        self.last, self.last_date = event.offset, event.date
-        self.events[event.offset] = copy(event)  # the event is the caller's
+        is_late = event.offset < self.last
+        if not is_late:
+            self.last, self.last_date = event.offset, event.date
+        self._add(copy(event))  # the event is the caller's
+        if is_late:
+            self.events, self.messages = dict(sorted(self.events.items())), dict(sorted(self.messages.items()))
+
+    def _add(self, event: Logged) -> None:
+        self.events[event.offset] = event
         if isinstance(event, Message):
             self.messages.update((past.offset, past) for past in fold([event]))
             return
@@ -137,10 +144,6 @@ class MemoryArchive(Archive):
 
     def _events(self, log: str) -> list[Logged]:
         return list(self._log(log).events.values())
-
-
-def _identity(event: Logged) -> tuple[object, ...]:
-    return type(event), event.sender, event.id, event.date
 
 
 def _newest(found: list[T], limit: int) -> list[T]:

@@ -13,18 +13,21 @@ import gevent
 from gevent.event import AsyncResult
 
 from chat.archive.base import Archive
-from chat.broker.base import Place
 from chat.broker.parcel import Parcel
 from chat.broker.recent import Recent
 from chat.broker.scripts import ADVANCE, CLAIM
 from chat.bus import Bus
 from chat.bus.lease import Standing
+from chat.clock import Clock, Timer
 from chat.errors import BrokerUnavailable, NotStorable
 from chat.event import LOGGED, Logged
+from chat.past import identity
 from chat.registry.base import ChannelRecord
 
 BATCH: Final = 256  # events in one append
-ENTRIES: Final = 16  # batches that are read from the stream at once
+ENTRIES: Final = 32  # batches that are read from the stream at once
+LOST: Final = 10_000  # events that wait here because they may be nowhere else; what comes on top is lost
+PATIENCE: Final = 10.0  # seconds for what was heard to be archived, or tried; then somebody else does it
 REST: Final = 1.0  # seconds between two attempts
 
 
@@ -40,6 +43,7 @@ class Feeder:
         bus: Bus,
         archive: Archive | None,
         lease: Standing,
+        clock: Clock,
         log: Logger,
     ) -> None:
         self._name = record.name
@@ -50,50 +54,76 @@ class Feeder:
         self._bus = bus
         self._archive = archive
         self._lease = lease
+        self._clock = clock
         self._log = log
         self._epoch = record.epoch
-        self._archived = 0
+        self._archived = 0  # as was last known here
         self._is_mine = False
         self._is_claiming = False
+        self._is_stopped = False
+        self._timer: Timer | None = None
         self._feeding: gevent.Greenlet[[], None] | None = None
-        self._lost: list[Logged] = []  # of an earlier epoch, and perhaps not archived
+        self._lost: list[Logged] = []  # of earlier epochs, perhaps in no stream, and perhaps not archived
 
     def begin(self, epoch: str, archived: int) -> None:
         """Go on from there, if nobody else does.  Never yields."""
         self._epoch, self._archived = epoch, archived
-        self.claim("")
+        self._is_mine = False
+        self.claim()
 
-    def claim(self, after: str) -> None:
-        """Archive from now on, if nobody does, or only the process `after` did.  Never yields."""
-        if self._archive is not None and not self._is_mine and not self._is_claiming:
+    def claim(self) -> None:
+        """Archive from now on, if nobody does, or who does it is not heard of any more.  Never yields."""
+        if self._archive is not None and not (self._is_mine or self._is_claiming or self._is_stopped):
             self._is_claiming = True
-            answer = self._bus.run(CLAIM, self._tag, [self._meta], [self._lease.process, after])
-            answer.rawlink(self._claimed)
+            words = (self._lease.process, self._now(), round(PATIENCE * 1000))
+            self._bus.run(CLAIM, self._tag, [self._meta], words).rawlink(self._claimed)
 
-    def _claimed(self, answer: "AsyncResult[tuple[bytes, bytes]]") -> None:
+    def _claimed(self, answer: "AsyncResult[list[bytes]]") -> None:
         """Called in the hub."""
         self._is_claiming = False
         if not answer.successful():
-            return
-        who, archived = answer.value or (b"", b"0")
-        self._is_mine = who.decode() == self._lease.process
-        self._archived = int(archived)
-        self.wake()
+            self._look_later()
+        elif answer.value:
+            who, archived = answer.value
+            self._is_mine = who.decode() == self._lease.process
+            self._archived = int(archived)
+            self.wake()
 
     def wake(self) -> None:
         """There may be something to be archived.  Never yields."""
-        if self._has_work() and (self._feeding is None or self._feeding.ready()):
-            self._feeding = gevent.spawn(self._feed)
+        if self._archive is None or self._is_stopped:
+            return
+        if self._has_work():
+            if self._feeding is None or self._feeding.ready():
+                self._feeding = gevent.spawn(self._feed)
+        elif not self._is_mine and self._archived < self._recent.last:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        """Whoever does it may have left or died, or be this process, which has not heard that it is to."""
+        if self._timer is None and not self._is_stopped:
+            self._timer = self._clock.later(PATIENCE, self._look)
+
+    def _look(self) -> None:
+        """Called in the hub."""
+        self._timer = None
+        self.claim()
 
     def _has_work(self) -> bool:
         return bool(self._lost) or (self._is_mine and self._archived < self._recent.last)
 
-    def rescue(self, place: Place) -> None:
-        """The log goes on from `place`: what was heard until now may be nowhere but here.  Never yields."""
-        if self._archive is not None:
-            self._lost += self._recent.first_past(self._recent.last - len(self._recent), len(self._recent)) or []
-        self._is_mine = False
-        self.begin(*place)
+    def rescue(self, epoch: str, archived: int) -> None:
+        """The log goes on in that epoch: what was heard until now may be nowhere but here.  Never yields.
+
+        `archived` is beyond what was heard where the Redis has forgotten how much was.
+        """
+        if self._archive is None:
+            return
+        held, last = len(self._recent), self._recent.last
+        done = min(max(self._archived, archived if archived <= last else 0), last)
+        heard = self._recent.first_past(max(done, last - held), held) or []
+        self._lost += heard[: max(LOST - len(self._lost), 0)]
+        self.begin(epoch, archived)
         self.wake()
 
     def read_stream(self, after: int, until: int) -> list[Logged]:
@@ -112,8 +142,13 @@ class Feeder:
 
     def stop(self) -> None:
         """Archive no more.  Never yields."""
+        if self._lost:
+            self._log.error("channel %r: up to %d events are not archived, and may be lost", self._name, len(self._lost))
+        self._is_stopped = True
         self._is_mine = False
         self._lost = []
+        if self._timer is not None:
+            self._timer.cancel()
         if self._feeding is not None:
             gevent.spawn(self._feeding.kill)
 
@@ -127,24 +162,37 @@ class Feeder:
             except BrokerUnavailable as exc:
                 self._log.error("channel %r: what was said cannot be archived now: %s", self._name, exc)
                 gevent.sleep(uniform(REST / 2, REST))  # noqa: S311
+            except Exception:
+                self._log.exception("channel %r: what was said cannot be archived now", self._name)
+                gevent.sleep(uniform(REST / 2, REST))  # noqa: S311
+        self.wake()
 
     def _feed_lost(self) -> None:
-        assert self._archive is not None
-        first, last = self._lost[0].offset, self._lost[-1].offset
-        kept = {event.offset for event in self._archive.read(self._tag, first - 1, last - first + 1)}
-        self._append([event for event in self._lost if event.offset not in kept])
-        self._lost = [event for event in self._lost if event.offset > last]
+        part = _unbroken(self._lost[:BATCH])
+        self._append(self._where_nothing_is(part))  # of what is old most is there
+        del self._lost[: len(part)]
 
     def _feed_next(self) -> None:
+        last = self._recent.last
         events = self._recent.first_past(self._archived, BATCH)
         if events is None:
-            events = self._next_in_stream(self._archived)
-        self._append(events)
-        last = events[-1].offset if events else self._recent.last  # nothing there: what is gone cannot be archived
-        if self._bus.call(ADVANCE, self._tag, [self._meta], [self._lease.process, self._epoch, last]):
-            self._archived = last
-        else:
-            self._is_mine = False
+            events = _unbroken(self._next_in_stream(self._archived))
+        try:
+            self._append(events)
+        except BrokerUnavailable:
+            self._advance(self._archived)  # still at it, so that nobody else need be
+            raise
+        self._advance(events[-1].offset if events else last)  # nothing there: what is gone cannot be archived
+
+    def _advance(self, archived: int) -> None:
+        words = (self._lease.process, self._epoch, archived, self._now())
+        self._is_mine = bool(self._bus.call(ADVANCE, self._tag, [self._meta], words))
+        if self._is_mine:
+            self._archived = archived
+
+    def _now(self) -> int:
+        """Milliseconds since 1970."""
+        return round(self._clock.now().timestamp() * 1000)
 
     def _next_in_stream(self, after: int) -> list[Logged]:
         words = ("XRANGE", self._stream, f"{after + 1}-0", "+", "COUNT", ENTRIES)
@@ -166,3 +214,26 @@ class Feeder:
             half = len(events) // 2
             self._append(events[:half])
             self._append(events[half:])
+        except BrokerUnavailable:
+            free = self._where_nothing_is(events)
+            if len(free) == len(events):
+                raise
+            self._append(free)
+
+    def _where_nothing_is(self, events: Sequence[Logged]) -> list[Logged]:
+        """Those of `events` that the archive has not, and has no others in their place either.  Blocks.
+
+        Where a Redis has lost what was heard, something else may have been said, and archived, at the same offset.
+        """
+        assert self._archive is not None
+        first, last = events[0].offset, events[-1].offset
+        kept = {event.offset: event for event in self._archive.read(self._tag, first - 1, last - first + 1)}
+        for event in events:
+            if event.offset in kept and identity(kept[event.offset]) != identity(event):
+                self._log.error("channel %r: event %d cannot be archived: another one was", self._name, event.offset)
+        return [event for event in events if event.offset not in kept]
+
+
+def _unbroken(events: list[Logged]) -> list[Logged]:
+    """The first ones, up to where an epoch has leapt."""
+    return [event for index, event in enumerate(events) if event.offset == events[0].offset + index]

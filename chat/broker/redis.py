@@ -8,7 +8,7 @@ promised here, no more: see docs/scaling.md.
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from logging import Logger, getLogger
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from chat.archive.base import Archive
 from chat.broker import parcel
@@ -16,7 +16,7 @@ from chat.broker.base import Broker, Place, Subscriber
 from chat.broker.following import Follower
 from chat.broker.memory import RECENT, RECENT_AGE
 from chat.broker.recent import Recent
-from chat.broker.said import REMEMBERED, Said, key_of
+from chat.broker.said import REMEMBERED, key_of
 from chat.broker.scripts import END, FORGET, LEAVE, PUBLISH
 from chat.bus import Bus, Topic
 from chat.bus.lease import Standing
@@ -32,19 +32,17 @@ UNARCHIVED: Final = 10_000  # events of one log that wait for an archive; then n
 ATTEMPTS: Final = 3  # where the log goes on from another place
 ECHO: Final = 1.0  # seconds for what was published to be heard here
 AFTERWARDS: Final = 3600  # seconds for which the stream of a channel that nobody has loaded is kept
+SKEW: Final = 10_000  # milliseconds by which the clocks of hosts may differ
+BUCKET: Final = round(REMEMBERED * 1000) + 2 * SKEW  # milliseconds for which what is said goes into one hash
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-class _Open:
+class _Open(NamedTuple):
     """One channel that is open here."""
 
-    __slots__ = ("follower", "topic", "whispered")
-
-    def __init__(self, follower: Follower, topic: Topic) -> None:
-        self.follower = follower
-        self.topic = topic
-        self.whispered = Said()
+    follower: Follower
+    topic: Topic
 
 
 class RedisBroker(Broker):
@@ -97,12 +95,12 @@ class RedisBroker(Broker):
         return place
 
     def publish(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError]:
-        opened = self._log(key)
+        follower = self._log(key).follower
         if not self._lease.is_valid:  # others may have told by now that all who are here have left
             raise BrokerUnavailable
         fates: list[int] = []
         for begin in range(0, len(events), TOGETHER):
-            fates += self._publish(opened, events[begin : begin + TOGETHER])
+            fates += self._publish(follower, events[begin : begin + TOGETHER])
         return fates
 
     def publish_at_once(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError] | None:
@@ -182,7 +180,11 @@ class RedisBroker(Broker):
         return self._log(key).follower.recent.last
 
     def forget(self, log: str, process: str) -> bool:
-        return bool(self._bus.call(FORGET, log, [self._bus.key(log, "meta")], [process]))
+        is_wanting = bool(self._bus.call(FORGET, log, [self._bus.key(log, "meta")], [process]))
+        for opened in self._open.values():
+            if is_wanting and opened.follower.record.log == log:
+                opened.follower.feeder.claim()
+        return is_wanting
 
     def look_round(self) -> None:
         for opened in self._open.values():
@@ -210,16 +212,16 @@ class RedisBroker(Broker):
 
     # Publishing
 
-    def _publish(self, opened: _Open, events: Sequence[Published]) -> list[int]:
+    def _publish(self, follower: Follower, events: Sequence[Published]) -> list[int]:
         now = self._clock.monotonic()
         fresh: dict[object, Published] = {}
         for event in events:
             name = key_of(event) or id(event)
-            if isinstance(event, LOGGED) or opened.whispered.offset(key_of(event), now) is None:
+            if isinstance(event, LOGGED) or follower.whispered.offset(key_of(event), now) is None:
                 fresh.setdefault(name, event)
         told = list(fresh.values())
-        offsets = self._append(opened.follower, told) if told else []
-        opened.whispered.add_all([event for event in told if isinstance(event, Whisper)], now)
+        offsets = self._append(follower, told) if told else []
+        follower.whispered.add_all([event for event in told if isinstance(event, Whisper)], now)
         logged = [name for name, event in fresh.items() if isinstance(event, LOGGED)]
         places = dict(zip(logged, offsets, strict=True))
         return [places[key_of(event) or id(event)] if isinstance(event, LOGGED) else 0 for event in events]
@@ -247,7 +249,7 @@ class RedisBroker(Broker):
             if answer == b"closed":
                 raise ChannelClosed(follower.record.name)
             if answer == b"full":
-                raise BrokerUnavailable
+                raise BrokerUnavailable("too much waits to be archived")
             follower.catch_up()
             follower.wait_caught_up(ECHO)
         raise BrokerUnavailable
@@ -256,7 +258,7 @@ class RedisBroker(Broker):
         self, follower: Follower, epoch: str, count: int, archiver: bytes, first: bytes, places: list[bytes] | None = None
     ) -> list[int]:
         if not archiver:
-            follower.feeder.claim("")
+            follower.feeder.claim()
         offsets = [int(place) for place in places] if places else [int(first) + index for index in range(count)]
         if offsets:
             end = Place(epoch, max(offsets))
@@ -267,10 +269,13 @@ class RedisBroker(Broker):
 
     def _pending(self, follower: Follower) -> list[Logged]:
         """What was heard and is not archived yet.  Blocks."""
-        found: list[Any] = self._bus.do(follower.record.log, "HMGET", follower.keys.meta, "epoch", "archived")
-        if found[0] is None or found[0].decode() != follower.place.epoch:
-            raise BrokerUnavailable
-        return self._heard_past(follower, int(found[1]))
+        for _ in range(ATTEMPTS):
+            found: list[Any] = self._bus.do(follower.record.log, "HMGET", follower.keys.meta, "epoch", "archived")
+            if found[0] == follower.place.epoch.encode():
+                return self._heard_past(follower, int(found[1]))
+            follower.catch_up()
+            follower.wait_caught_up(ECHO)
+        raise BrokerUnavailable
 
     def _heard_past(self, follower: Follower, offset: int) -> list[Logged]:
         last = follower.recent.last
@@ -278,9 +283,13 @@ class RedisBroker(Broker):
         return heard if heard is not None else follower.feeder.read_stream(offset, last)
 
     def _ids(self, tag: str) -> list[bytes]:
-        """The hashes with what was said in these 5 minutes, and in those before."""
-        bucket = self._now() // round(REMEMBERED * 1000)
-        return [self._bus.key(tag, f"ids:{bucket - back}") for back in (0, 1)]
+        """The hashes with what was said lately, the one for what is said now first.
+
+        A host whose clock is ahead may have begun the next one; otherwise what is known may be in the one before.
+        """
+        now = self._now()
+        bucket, ahead = now // BUCKET, (now + SKEW) // BUCKET
+        return [self._bus.key(tag, f"ids:{number}") for number in (bucket, ahead if ahead != bucket else bucket - 1)]
 
     def _now(self) -> int:
         """Milliseconds since 1970."""

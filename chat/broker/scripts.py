@@ -1,8 +1,9 @@
 """What is done in the Redis, in Lua: all of one script or nothing of it, and nobody else meanwhile.
 
-Of each log there is `meta`, a hash with its epoch, the offset of its last event, up to where it is archived and by whom,
-and whether it was closed; `stream`, with one entry for each batch, whose id is the offset of its last event; and `ids`, two
-hashes with what was said in the last 5 to 10 minutes.
+Of each log there is `meta`, a hash with its epoch, the offset before the first event of that epoch (its base) and that of
+the last one, up to where it is archived, by whom, and when that one was last heard of, and whether it was closed; `stream`,
+with one entry for each batch, whose id is the offset of its last event, and which keeps what is not archived of earlier
+epochs too; and `ids`, two hashes with what was said in the last 5 to 10 minutes.
 """
 
 from typing import Final
@@ -11,42 +12,47 @@ from chat.bus import Script
 
 STATE: Final = Script("""
 -- KEYS meta, stream; ARGV first offset wanted, or -n for the last n; entries at most
--- -> epoch, offset, the one before the epoch's first, archived, closed, entries; nothing where there is no log
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'begin', 'archived', 'closed')
+-- -> epoch, its base, offset, archived, closed, entries; nothing where there is no log
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'base', 'offset', 'archived', 'closed')
 if not meta[1] then return {} end
 local first = tonumber(ARGV[1])
-if first < 0 then first = math.max(tonumber(meta[2]) + first + 1, 0) end
-redis.call('PERSIST', KEYS[2])
-local entries = redis.call('XRANGE', KEYS[2], string.format('%d-0', first), '+', 'COUNT', ARGV[2])
+if first < 0 then first = math.max(tonumber(meta[3]) + first, tonumber(meta[2])) + 1 end
+if not meta[5] then redis.call('PERSIST', KEYS[2]) end
+local entries = redis.call('XRANGE', KEYS[2], string.format('%.0f-0', first), '+', 'COUNT', ARGV[2])
 return {meta[1], meta[2], meta[3], meta[4], meta[5] or '', entries}
 """)
 
 BEGIN: Final = Script("""
--- KEYS meta, stream; ARGV the epoch that is to end ('': only where there is no log), the new one, its offset
--- -> epoch, offset: those of who was first
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if epoch == false or epoch == ARGV[1] then
-    local offset = math.max(tonumber(redis.call('HGET', KEYS[1], 'offset') or '0'), tonumber(ARGV[3]))
-    offset = string.format('%.0f', offset)
-    redis.call('DEL', KEYS[2])
-    redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'begin', offset, 'offset', offset, 'archived', offset)
+-- KEYS meta, stream, topic
+-- ARGV the epoch that is to end ('': only where there is no log), the new one, the offset before it, how to publish
+-- -> as above, without entries; of who was first
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset')
+if not meta[1] or meta[1] == ARGV[1] then
+    local base = string.format('%.0f', math.max(tonumber(meta[2] or '0'), tonumber(ARGV[3])))
+    redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'base', base, 'offset', base)
+    if not meta[1] then
+        redis.call('DEL', KEYS[2])
+        redis.call('HSET', KEYS[1], 'archived', base)
+    end
+    redis.call(ARGV[4], KEYS[3], string.format('%s %.0f 0\\n', ARGV[2], base + 1))
 end
-return redis.call('HMGET', KEYS[1], 'epoch', 'offset')
+meta = redis.call('HMGET', KEYS[1], 'epoch', 'base', 'offset', 'archived', 'closed')
+return {meta[1], meta[2], meta[3], meta[4], meta[5] or '', {}}
 """)
 
 PUBLISH: Final = Script("""
 -- KEYS meta, stream, ids, earlier ids, topic
 -- ARGV how to publish, epoch, last offset known here, milliseconds since 1970, events that the stream keeps,
---      events that may wait for the archive (0: there is none), for each line whether it is logged ('L', 'n'), lines,
---      lines of what is logged ('': all are), and for each logged one its sender and id ('': none)
+--      events of one epoch that may wait for the archive (0: there is none), for each line whether it is logged ('L', 'n'),
+--      lines, lines of what is logged ('': all are), and for each logged one its sender and id ('': none)
 -- -> who archives, first offset [, the offset of each, where some were said before]; or a word
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'archived', 'closed', 'archiver')
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'archived', 'closed', 'archiver', 'base')
 if meta[4] then return 'closed' end
 if meta[1] ~= ARGV[2] then return 'moved' end
 local offset, archived, now, room = tonumber(meta[2]), tonumber(meta[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
 if offset < tonumber(ARGV[3]) then return 'moved' end
 local lines, logged, count = ARGV[8], ARGV[9], #ARGV - 9
-if room > 0 and count > 0 and offset - archived >= room then return 'full' end
+if room > 0 and count > 0 and offset - math.max(archived, tonumber(meta[6])) >= room then return 'full' end
 
 local ids, known = {}, {}
 for i = 1, count do
@@ -115,7 +121,7 @@ if offset >= first then
     end
 end
 if lines ~= '' then
-    local header = ARGV[2] .. ' ' .. begin .. ' ' .. string.format('%d', offset - first + 1)
+    local header = ARGV[2] .. ' ' .. begin .. ' ' .. string.format('%.0f', offset - first + 1)
     redis.call(ARGV[1], KEYS[5], header .. '\\n' .. lines)
 end
 return {meta[5] or '', begin, places}
@@ -129,21 +135,23 @@ return redis.call(ARGV[1], KEYS[2], ARGV[2])
 """)
 
 CLAIM: Final = Script("""
--- KEYS meta; ARGV who wants to archive, and after whom ('': after nobody) -> who archives, and up to where it is done
-local meta = redis.call('HMGET', KEYS[1], 'archiver', 'archived')
-if not meta[2] then return {'', '0'} end
-if not meta[1] or meta[1] == ARGV[2] then
-    redis.call('HSET', KEYS[1], 'archiver', ARGV[1])
+-- KEYS meta; ARGV who wants to archive, milliseconds since 1970, for how many of them whoever does it may be silent
+-- -> who archives, and up to where it is done; nothing where there is no log
+local meta = redis.call('HMGET', KEYS[1], 'archiver', 'archived', 'offset', 'seen')
+if not meta[2] then return {} end
+local is_left = meta[2] ~= meta[3] and ARGV[2] - (meta[4] or 0) >= tonumber(ARGV[3])
+if not meta[1] or meta[1] == ARGV[1] or is_left then
+    redis.call('HSET', KEYS[1], 'archiver', ARGV[1], 'seen', ARGV[2])
     meta[1] = ARGV[1]
 end
-return meta
+return {meta[1], meta[2]}
 """)
 
 ADVANCE: Final = Script("""
--- KEYS meta; ARGV who has archived, in which epoch, up to where -> whether that one still archives
+-- KEYS meta; ARGV who has archived, in which epoch, up to where, milliseconds since 1970 -> whether that one still archives
 local meta = redis.call('HMGET', KEYS[1], 'archiver', 'epoch', 'archived')
 if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] then return 0 end
-if tonumber(ARGV[3]) > tonumber(meta[3]) then redis.call('HSET', KEYS[1], 'archived', ARGV[3]) end
+redis.call('HSET', KEYS[1], 'seen', ARGV[4], 'archived', string.format('%.0f', math.max(ARGV[3], meta[3])))
 return 1
 """)
 

@@ -7,11 +7,11 @@ from chat.broker import Broker, Place
 from chat.errors import ChatError
 from chat.event import Message, Published
 from chat.orders import Order
-from chat.registry import ChannelRecord
+from chat.registry import ChannelRecord, Fate
 from tests.chat.steps import never_yields
 
 DATE = datetime(2026, 1, 2, 15, 4, 5, tzinfo=UTC)
-LOBBY = ChannelRecord("lobby", "e1", "l1")
+LOBBY = ChannelRecord("lobby", "e1", "l1", fate=Fate.NEW)
 
 
 class Heard:

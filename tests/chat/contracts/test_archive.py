@@ -176,6 +176,16 @@ def test_what_is_said_twice_is_kept_once(archive):
     assert everything(archive) == said(1, 2, 3)
 
 
+def test_what_comes_late_is_kept_in_its_place(archive):
+    archive.append("lobby", said(1, 10))
+    archive.append("lobby", [*said(2), edit(1, "new", 3)])
+
+    assert everything(archive) == [*said(1, 2), edit(1, "new", 3), *said(10)]
+    assert page(archive) == ([1, 2, 10], False)
+    assert archive.find("lobby", 1).text == "new"
+    assert archive.last("lobby") == 10
+
+
 def test_an_offset_that_another_event_holds_is_told_and_nothing_of_the_batch_is_kept(archive):
     archive.append("lobby", said(1, 2))
     others = [say("hello 2", 2, sender="bob"), edit(1, "hello 2", 2), Message("ada", "hello 2", at(2.001), "id-2", 2)]

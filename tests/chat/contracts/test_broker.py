@@ -11,7 +11,7 @@ from chat.broker import Broker, MemoryBroker
 from chat.broker.redis import RedisBroker
 from chat.errors import ChannelClosed, ChatError
 from chat.event import Deleted, Edited, IsTyping, Joined, Left, Message, Past, Presence, Published, User, Whisper
-from chat.registry import ChannelRecord
+from chat.registry import ChannelRecord, Fate
 from tests.chat.contracts.hearing import DATE, LOBBY, Alive, Heard, say
 from tests.chat.steps import never_yields, wait_until
 
@@ -141,7 +141,7 @@ def test_a_channel_goes_on_where_its_record_stands(broker):
 
 def test_channels_count_and_hear_apart(broker, heard):
     others = Heard()
-    broker.open(ChannelRecord("lobby", "e2", "l2"), others)  # the same name, another log
+    broker.open(ChannelRecord("lobby", "e2", "l2", fate=Fate.NEW), others)  # the same name, another log
     broker.publish(LOBBY.key, say("one", "two"))
 
     assert list(broker.publish("lobby/l2", say("apart"))) == [1]

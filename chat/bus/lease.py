@@ -31,8 +31,10 @@ RENEW: Final = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('ZSCORE', KEYS[3], ARGV[1]) then return {'dead'} end
+-- Where this was held up on its way, so was what the others have said: nobody is known to be dead.
+local is_late = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '0') < now + ARGV[2] / 2
 local found = {redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1]) == 1 and 'new' or 'kept'}
-if ARGV[3] == '1' then
+if ARGV[3] == '1' and not is_late then
     for i = 1, 2 do
         for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'LIMIT', 0, 10)) do
             redis.call('ZREM', KEYS[1], process)

@@ -1,12 +1,14 @@
 """Several servers over one Valkey and one database: to its members a channel is one."""
 
 from collections.abc import Callable, Iterator
+from time import clock_gettime
 
 import gevent
 import pytest
 
 from chat import ServerConf
 from chat.archive.sql import SqlArchive
+from chat.bus.lease import CLOCK
 from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED, TAKEN_FOR_DEAD
 from chat.conn import PipeConn
 from chat.crowd import LARGE
@@ -311,6 +313,25 @@ def test_all_who_were_on_a_server_that_ends_have_left_for_those_on_others(start)
 
     wait_until(lambda: one.server.get_channel("lobby").get_users() == ["bob"], timeout=5)
     wait_until(lambda: [event.count for event in bob.events if isinstance(event, Presence)][-1] == 1)
+
+
+@pytest.mark.logs_errors
+def test_nobody_is_buried_for_what_was_held_up_while_the_redis_stood_still(start, valkey):
+    houses = start(), start()
+    names = [house.fleet.lease.process for house in houses]
+    wait_until(lambda: all(_may_bury(house) for house in houses), timeout=5)
+
+    valkey.pause()
+    wait_until(lambda: not any(house.fleet.is_up for house in houses), timeout=5)
+    valkey.resume()
+    wait_until(lambda: all(house.fleet.is_up for house in houses), timeout=5)
+
+    assert [house.fleet.lease.process for house in houses] == names
+
+
+def _may_bury(house: House) -> bool:
+    since = house.fleet.lease._since
+    return since is not None and clock_gettime(CLOCK) - since > LEASE
 
 
 @pytest.mark.logs_errors

@@ -271,6 +271,17 @@ def test_what_a_dead_process_has_not_archived_is_archived(start):
 
 
 @pytest.mark.logs_errors
+def test_the_archive_goes_on_after_a_death_where_the_channel_is_open_and_nobody_says_anything_more(start):
+    one, two = start(), start()
+    two.server.create_channel("lobby")  # which archives it
+    here = one.server.get_channel("lobby")
+    two.die()
+    here.new_broadcast("kept", "ada")
+
+    wait_until(lambda: one.archive.last(here.log) == 1, timeout=5)
+
+
+@pytest.mark.logs_errors
 def test_who_was_silent_for_longer_than_its_lease_closes_its_members_before_it_tells_anything(start, valkey):
     one, two = start(), start()
     bob = enter_directly(one.server.create_channel("lobby"), "bob")

@@ -7,6 +7,7 @@
 # make bench   beside its peers, half an hour; QUICK=1: two minutes; ARGS="--only latency": see python -m bench --help
 # make soak    thousands of clients that come, go and die at random, for 10 minutes; MINUTES=1 CLIENTS=500 SEED=7
 # make chaos   clients that lose their lines and a server that is killed, and is anything lost?; DATABASE=postgresql MINUTES=1 SEED=7
+#              WORKERS=3: so many workers and their Valkey, which is killed too, and once cut off
 # make resume  5,000 clients that come back at once to what they have missed; N=1000
 # make screenshots    the pictures in docs/img
 
@@ -54,7 +55,7 @@ soak: $(VENV)/dev
 	$(BIN)/python -m tests.soak $(HOW)
 
 chaos: $(VENV)/dev programs
-	$(BIN)/python -m tests.chaos $(HOW) $(if $(DATABASE),--database $(DATABASE))
+	$(BIN)/python -m tests.chaos $(HOW) $(if $(DATABASE),--database $(DATABASE)) $(if $(WORKERS),--workers $(WORKERS))
 
 resume: $(VENV)/dev
 	$(BIN)/python -m tests.resume $(if $(N),--count $(N))

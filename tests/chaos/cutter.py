@@ -1,4 +1,4 @@
-"""The cable between all clients and the server; `python -m tests.chaos.cutter` is told what to do."""
+"""The cable between all clients and the server, or from that to its Valkey; `python -m tests.chaos.cutter` obeys orders."""
 
 import sys
 
@@ -23,6 +23,11 @@ class Cutter:
         """See `Cable.harm`."""
         assert self._cable is not None
         return self._cable.harm(Harm(how), which)
+
+    def freeze(self) -> None:
+        """See `Cable.freeze`."""
+        assert self._cable is not None
+        self._cable.freeze()
 
     def mend(self) -> None:
         """Carry everything from now on."""

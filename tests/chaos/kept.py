@@ -33,3 +33,9 @@ def epochs(database: Engine) -> dict[str, str]:
     """The epoch of each channel."""
     with database.connect() as connection:
         return dict(connection.execute(text("SELECT name, epoch FROM chat_channels")).all())
+
+
+def logs(database: Engine) -> dict[str, str]:
+    """The name of each channel's log."""
+    with database.connect() as connection:
+        return dict(connection.execute(text("SELECT name, log FROM chat_channels")).all())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.record import Chapter, Event, Item, Record, Said, View
-from tests.chaos.verdict import Kept, judge
+from tests.chaos.verdict import Kept, judge, judge_archive
 from tests.faults import Faults
 
 TEXTS = {1: "one", 2: "two", 3: "drei", 5: "three", 6: "six"}
@@ -197,3 +197,36 @@ def test_too_few_acks_are_found() -> None:
 
 def test_too_few_messages_are_found() -> None:
     assert kinds(whole(), messages=5) == {"idle"}
+
+
+def archived(offsets: list[int], end: int) -> set[str]:
+    """What is amiss where these are kept of a log that goes so far."""
+    faults = Faults()
+    judge_archive({"lobby": [log()[0]._replace(offset=offset) for offset in offsets]}, {"lobby": end}, faults)
+    return set(faults.counts)
+
+
+def test_an_archive_that_has_each_event_once_is_whole() -> None:
+    assert archived([1, 2, 3], 3) == set()
+    assert archived([], 0) == set()
+
+
+@pytest.mark.parametrize("offsets", [[1, 2], [2, 3], [1, 3], []])
+def test_what_an_archive_has_not_is_found(offsets: list[int]) -> None:
+    assert archived(offsets, 3) == {"unarchived"}
+
+
+def test_what_an_archive_has_twice_is_found() -> None:
+    assert archived([1, 2, 2, 3], 3) == {"archived twice"}
+
+
+@pytest.mark.parametrize("offset", [0, 4])
+def test_what_an_archive_has_and_the_log_has_not_is_found(offset: int) -> None:
+    assert archived([1, 2, 3, offset], 3) == {"beyond"}
+
+
+def test_a_channel_of_which_nothing_is_archived_is_found() -> None:
+    faults = Faults()
+    judge_archive({}, {"lobby": 1}, faults)
+
+    assert set(faults.counts) == {"unarchived"}

@@ -2,6 +2,7 @@
 records that were doctored.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from tests.chaos.record import Chapter, Event, Item, Record, View
@@ -24,6 +25,18 @@ def judge(record: Record, kept: Kept, faults: Faults, *, messages: int) -> None:
     count = sum(event.kind == "message" for log in kept.values() for event in log)
     if count < messages:
         faults.add("idle", f"{count} messages were kept, and {messages} are wanted")
+
+
+def judge_archive(kept: Kept, ends: Mapping[str, int], faults: Faults) -> None:
+    """Note where an archive that follows has not each event of a log exactly once; `ends` tells how far the logs go."""
+    for channel, end in ends.items():
+        counts = Counter(event.offset for event in kept.get(channel, ()))
+        if missing := sorted(set(range(1, end + 1)) - counts.keys()):
+            faults.add("unarchived", f"{channel} goes to {end}, and {len(missing)} are not kept, the first at {missing[0]}")
+        if twice := sorted(offset for offset, count in counts.items() if count > 1):
+            faults.add("archived twice", f"{channel} has {len(twice)} twice, the first at {twice[0]}")
+        if beyond := sorted(offset for offset in counts if not 1 <= offset <= end):
+            faults.add("beyond", f"{channel} goes to {end}, and {beyond[0]} is kept")
 
 
 def fold(events: Iterable[Event], items: Mapping[int, Item] | None = None) -> dict[int, Item]:

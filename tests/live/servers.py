@@ -75,11 +75,16 @@ class Server:
         self._process.stdout.close()
 
 
+def workers_of(server: Server) -> list[int]:
+    """The process ids of all workers, the oldest first."""
+    return [int(child) for child in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
+
+
 def worker_of(server: Server) -> int:
-    """The process id of the only worker."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    """That of the only one."""
+    children = workers_of(server)
     assert len(children) == 1, children
-    return int(children[0])
+    return children[0]
 
 
 def until(ask, what: str, seconds: float = PATIENCE, detail=lambda: ""):

@@ -134,6 +134,7 @@ class RedisBroker(Broker):
 
     def read(self, key: str, after: int, limit: int) -> Sequence[Logged] | None:
         follower = self._log(key).follower
+        self._reach(follower, after)
         found: list[Logged] | None = follower.recent.past(after, limit, self._clock.monotonic())
         missed = follower.recent.last - after
         if found is not None or self._archive is None or not 0 < missed <= limit:
@@ -147,9 +148,7 @@ class RedisBroker(Broker):
 
     def find(self, key: str, offset: int) -> Past | None:
         follower = self._log(key).follower
-        if offset > follower.recent.last:
-            follower.catch_up()
-            follower.wait_caught_up(ECHO)
+        self._reach(follower, offset)
         begins = follower.recent.begins(self._clock.monotonic())
         if self._archive is None or begins <= offset:
             return follower.recent.find(offset)
@@ -266,6 +265,12 @@ class RedisBroker(Broker):
             if follower.place.epoch == epoch and follower.recent.last < end.offset:
                 follower.catch_up()
         return offsets
+
+    def _reach(self, follower: Follower, offset: int) -> None:
+        """See that `offset` is heard here too, of which somebody knows from another process.  Blocks."""
+        if offset > follower.recent.last:
+            follower.catch_up()
+            follower.wait_caught_up(ECHO)
 
     def _pending(self, follower: Follower) -> list[Logged]:
         """What was heard and is not archived yet.  Blocks."""

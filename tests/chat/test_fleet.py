@@ -215,6 +215,23 @@ def test_who_comes_back_to_another_process_hears_what_was_missed(one, two):
     assert (welcome.recovered, welcome.epoch, texts(conn)) == (True, there.epoch, ["2", "3", "4"])
 
 
+def test_who_comes_back_to_a_process_that_has_not_heard_as_much_yet_goes_on_all_the_same(one, two):
+    here = one.server.create_channel("lobby")
+    there = two.server.get_channel("lobby")
+    two.fleet.bus.shard(there.log).remove(two.server._broker._open[f"lobby/{there.log}"].topic)  # so it hears nothing
+    for number in range(5):
+        here.new_broadcast(f"{number}", "ada")
+    one.server.flush()
+    conn = DirectFake(EventFormat())
+    member = two.server.reserve(two.server.redeem(two.server.request_token("ada", "lobby")))
+    member.join(conn, wait=True, resume=Resume(here.epoch, 3, 100))
+
+    wait_until(lambda: len(texts(conn)) == 2)
+
+    welcome = next(event for event in conn.events if isinstance(event, Welcome))
+    assert (welcome.recovered, texts(conn)) == (True, ["3", "4"])
+
+
 class Hooks:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []

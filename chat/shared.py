@@ -29,7 +29,9 @@ def make_shared_server(
             tokens=RedisTokens(bus, deadline=conf.token_deadline, per_user=conf.tokens_per_user, clock=clock),
             presence=RedisPresence(bus, lease, fleet.is_gone),
             registry=registry,
-            broker=RedisBroker(bus, lease, archive, recent=recent, age=age, clock=clock, log=conf.logger),
+            broker=RedisBroker(
+                bus, lease, archive, recent=recent, age=age, is_presence_here=True, clock=clock, log=conf.logger
+            ),
             archive=archive,
             fleet=fleet,
             clock=clock,

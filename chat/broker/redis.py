@@ -22,7 +22,7 @@ from chat.bus import Bus, Topic
 from chat.bus.lease import Standing
 from chat.clock import Clock, SystemClock
 from chat.errors import BrokerUnavailable, ChannelClosed, ChatError
-from chat.event import LOGGED, Logged, Past, Published, Whisper
+from chat.event import LOGGED, Joined, Left, Logged, Past, Published, Whisper
 from chat.orders import End, Order
 from chat.past import changed, fold, page
 from chat.registry.base import ChannelRecord
@@ -59,10 +59,16 @@ class RedisBroker(Broker):
         *,
         recent: int = RECENT,
         age: float = RECENT_AGE,
+        is_presence_here: bool = False,
         clock: Clock | None = None,
         log: Logger | None = None,
     ) -> None:
-        """`lease` is this process's; the rest is as for `MemoryBroker`."""
+        """`lease` is this process's; the rest is as for `MemoryBroker`.
+
+        With `is_presence_here`, a `RedisPresence` over the same bus knows who is here: who has come or left is told only as
+        long as that is true.
+        """
+        self._is_presence_here = is_presence_here
         self._bus = bus
         self._lease = lease
         self._archive = archive
@@ -229,15 +235,16 @@ class RedisBroker(Broker):
         """Return the offset of each logged one.  Blocks."""
         logged = [event for event in events if isinstance(event, LOGGED)]
         tag = follower.record.log
-        keys = [follower.keys.meta, follower.keys.stream, *self._ids(tag), follower.keys.topic]
+        keys = [follower.keys.meta, follower.keys.stream, *self._ids(tag), follower.keys.topic, self._listed(tag)]
         lines = parcel.lines_of(events)
         words = [
             self._keep,
             UNARCHIVED if self._archive is not None else 0,
-            "".join("L" if isinstance(event, LOGGED) else "n" for event in events),
+            "".join(self._kind(event) for event in events),
             lines,
             b"" if len(logged) == len(events) else parcel.lines_of(logged),
             *(_field(event.sender, event.id) if event.id else b"" for event in logged),
+            *(self._names(events) if len(logged) < len(events) else ()),
         ]
         word = self._bus.shard(tag).publish_word
         for _ in range(ATTEMPTS):
@@ -252,6 +259,19 @@ class RedisBroker(Broker):
             follower.catch_up()
             follower.wait_caught_up(ECHO)
         raise BrokerUnavailable
+
+    def _kind(self, event: Published) -> str:
+        """What the script has to know of it."""
+        if isinstance(event, LOGGED):
+            return "L"
+        if self._is_presence_here and isinstance(event, Joined | Left):
+            return "j" if isinstance(event, Joined) else "l"
+        return "n"
+
+    def _names(self, events: Sequence[Published]) -> list[str]:
+        """Who has come or left, where the script can tell whether it is so."""
+        found = [event for event in events if isinstance(event, Joined | Left)] if self._is_presence_here else []
+        return [event.user.username if isinstance(event, Joined) else event.username for event in found]
 
     def _heard(
         self, follower: Follower, epoch: str, count: int, archiver: bytes, first: bytes, places: list[bytes] | None = None
@@ -286,6 +306,10 @@ class RedisBroker(Broker):
         last = follower.recent.last
         heard = follower.recent.first_past(offset, max(last - offset, 0))
         return heard if heard is not None else follower.feeder.read_stream(offset, last)
+
+    def _listed(self, tag: str) -> bytes:
+        """Where `RedisPresence` has who is listed."""
+        return self._bus.key(tag, "listed")
 
     def _ids(self, tag: str) -> list[bytes]:
         """The hashes with what was said lately, the one for what is said now first.

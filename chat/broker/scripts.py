@@ -41,17 +41,19 @@ return {meta[1], meta[2], meta[3], meta[4], meta[5] or '', {}}
 """)
 
 PUBLISH: Final = Script("""
--- KEYS meta, stream, ids, earlier ids, topic
+-- KEYS meta, stream, ids, earlier ids, topic, who is listed
 -- ARGV how to publish, epoch, last offset known here, milliseconds since 1970, events that the stream keeps,
---      events of one epoch that may wait for the archive (0: there is none), for each line whether it is logged ('L', 'n'),
---      lines, lines of what is logged ('': all are), and for each logged one its sender and id ('': none)
+--      events of one epoch that may wait for the archive (0: there is none), for each line its kind (logged 'L', who has
+--      come 'j', who has left 'l', others 'n'), lines, lines of what is logged ('': all are), then for each logged one its
+--      sender and id ('': none), and for each who has come or left the name
 -- -> who archives, first offset [, the offset of each, where some were said before]; or a word
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'archived', 'closed', 'archiver', 'base')
 if meta[4] then return 'closed' end
 if meta[1] ~= ARGV[2] then return 'moved' end
 local offset, archived, now, room = tonumber(meta[2]), tonumber(meta[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
 if offset < tonumber(ARGV[3]) then return 'moved' end
-local lines, logged, count = ARGV[8], ARGV[9], #ARGV - 9
+local kinds, lines, logged = ARGV[7], ARGV[8], ARGV[9]
+local _, count = string.gsub(kinds, 'L', '')
 if room > 0 and count > 0 and offset - math.max(archived, tonumber(meta[6])) >= room then return 'full' end
 
 local ids, known = {}, {}
@@ -70,13 +72,27 @@ if #ids > 0 then
     end
 end
 
+-- Who has come is told only as long as they are here, and who has left as long as not: so what is told last is true, though
+-- the process that a user has left may be slower to say so than the one that the user has come back to.
+local untrue = {}
+if #ARGV > 9 + count then
+    local n = 9 + count
+    for i = 1, #kinds do
+        local kind = string.sub(kinds, i, i)
+        if kind == 'j' or kind == 'l' then
+            n = n + 1
+            if (redis.call('HEXISTS', KEYS[6], ARGV[n]) == 1) ~= (kind == 'j') then untrue[i] = true end
+        end
+    end
+end
+
 local first, places = offset + 1, nil
-if next(known) then
+if next(known) or next(untrue) then
     places = {}
     local kept, kept_logged, i, n = {}, {}, 0, 0
     for line in string.gmatch(lines, '[^\\n]+') do
         i = i + 1
-        local is_logged = string.sub(ARGV[7], i, i) == 'L'
+        local is_logged = string.sub(kinds, i, i) == 'L'
         local place
         if is_logged then
             n = n + 1
@@ -88,7 +104,7 @@ if next(known) then
             end
             places[n] = place
         end
-        if not is_logged or not known[ARGV[9 + n]] then kept[#kept + 1] = line end
+        if is_logged and not known[ARGV[9 + n]] or not is_logged and not untrue[i] then kept[#kept + 1] = line end
     end
     lines = #kept > 0 and table.concat(kept, '\\n') .. '\\n' or ''
     logged = #kept_logged > 0 and table.concat(kept_logged, '\\n') .. '\\n' or ''

@@ -1,6 +1,7 @@
 """Several servers over one Valkey and one database: to its members a channel is one."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from time import clock_gettime
 
 import gevent
@@ -20,7 +21,7 @@ from chat.errors import (
     UserAlreadyConnected,
     UserNotHere,
 )
-from chat.event import Joined, Left, Message, Presence, Welcome
+from chat.event import Joined, Left, Message, Presence, User, Welcome, Whisper
 from chat.fleet import Fleet
 from chat.member import Resume
 from chat.registry.boot import VOLATILE
@@ -230,6 +231,23 @@ def test_who_comes_back_to_a_process_that_has_not_heard_as_much_yet_goes_on_all_
 
     welcome = next(event for event in conn.events if isinstance(event, Welcome))
     assert (welcome.recovered, texts(conn)) == (True, ["3", "4"])
+
+
+def test_what_is_told_last_of_who_has_come_and_left_is_true_whoever_is_slow_to_say_it(one, two):
+    bob = enter_directly(one.server.create_channel("lobby"), "bob")
+    there = two.server.get_channel("lobby")
+    ada = enter_directly(there, "ada")
+    wait_until(lambda: [event.user.username for event in bob.events if isinstance(event, Joined)] == ["bob", "ada"])
+    slow, date = two.server._broker, datetime.now(UTC)
+
+    slow.publish(
+        there._record.key, [Left("ada", date), Joined(User("cyd"), date), Whisper("ada", "bob", "I am here", date)]
+    )
+    wait_until(lambda: any(isinstance(event, Whisper) for event in bob.events))
+    assert not any(isinstance(event, Left) or event == Joined(User("cyd"), date) for event in bob.events)
+
+    ada.hang_up()
+    wait_until(lambda: any(isinstance(event, Left) for event in bob.events))
 
 
 class Hooks:

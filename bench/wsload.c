@@ -14,7 +14,14 @@
  * should have come and did not within 10 s: a message is due at every client of its channel that is open when it is said.
  *
  * The figures in `*_cpu` are cores (1.00 is one core kept busy): of the server's tree of processes, of this program, and of
- * all others on the machine (time stolen by a hypervisor included).  Without --pid what concerns the server is null. */
+ * all others on the machine (time stolen by a hypervisor included).  Without --pid what concerns the server is null; with
+ * several, `srv_cpu_1` and so on are of each, in their order.
+ *
+ * Several of these programs can be one load, each in a network namespace of its own, as on hosts: --first gives each one's
+ * clients other numbers.  What other clients say is delivered (`from_others`), and sampled, for all clocks of a machine are
+ * one; but only what is said here can be lost.  --wait has all begin, and hang up, together: each says "ready" on standard
+ * error, measures when a line comes on standard input, prints its figures, and keeps its clients until another one comes, or
+ * the end. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -23,6 +30,7 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,9 +48,11 @@ typedef uint64_t u64;
 
 /* ---- Options: their values are the defaults ---- */
 
+enum { ALONE = -1 }; /* without --first: whatever is said, one of these clients has said it */
+
 static char *host = "127.0.0.1", *path = "/", *headers_file = NULL, *protocol = "text", *channel = "lobby";
-static char *mode = "fanout", *label = "";
-static int port = 8000, clients = 10, channels = 1, handshakes = 64, pid = 0;
+static char *mode = "fanout", *label = "", *pids = "";
+static int port = 8000, clients = 10, channels = 1, handshakes = 64, first = ALONE, wait_for_word = 0;
 static int senders = 4, window = 8, rotate = 0, size = 64, stalled = 0, poll_us = 0;
 static double duration = 3, warm_up = 1, rate = 20, idle = 2, quiet = 0.3, settle = 60, connect_timeout = 120;
 
@@ -59,11 +69,13 @@ static const struct {
     {"path", "PATH", TEXT, &path, "what is asked for; %d becomes the client's number"},
     {"headers", "FILE", TEXT, &headers_file, "lines for the handshakes, one a client"},
     {"protocol", "NAME", TEXT, &protocol, "text, chatv1 (JSON of chat.v1) or socketio"},
-    {"pid", "PID", WHOLE, &pid, "the server's process; its children count too"},
+    {"pid", "PID,...", TEXT, &pids, "the server's processes; their children count too"},
     {"label", "TEXT", TEXT, &label, "repeated in the JSON"},
     {"mode", "MODE", TEXT, &mode, "fanout, latency or connect"},
     {"n", "N", WHOLE, &clients, "clients"},
-    {"channels", "K", WHOLE, &channels, "client i is in channel i % K"},
+    {"first", "K", WHOLE, &first, "the number of the first one, where other programs have clients with other numbers"},
+    {"wait", NULL, FLAG, &wait_for_word, "say \"ready\", and measure, and end, when a line comes on standard input"},
+    {"channels", "K", WHOLE, &channels, "the i-th client here is in channel i % K"},
     {"channel", "NAME", TEXT, &channel, "of the frames of chatv1; %d becomes the channel's number"},
     {"stalled", "K", WHOLE, &stalled, "the last K clients never read; see stalled_closed"},
     {"size", "BYTES", WHOLE, &size, "of a message, without JSON; at least its head of some 30"},
@@ -102,6 +114,7 @@ enum {
     READ_ROOM = 1 << 18, /* one read; a frame may fill half of it */
     STALLED_RCVBUF = 2048,
     STALLED_PATIENCE = 8, /* seconds to read out those that never read */
+    MOST_PIDS = 32,
     LOSS_PATIENCE = 10,   /* seconds until a message that is due is lost */
 };
 
@@ -110,8 +123,10 @@ static int *listeners; /* per channel: clients that are open and read */
 static char **headers;
 static int header_count;
 static int poller;
+static int pid[MOST_PIDS], pid_count;
 static int open_count, dead_count, handshake_count, stalled_count, stalled_closed;
 static u64 delivered, expected, frames, bad_frames, bytes_in, came_back;
+static u64 from_others; /* with --first: delivered, but said by none of these */
 static int keep_sending, sample_all, sample_own;
 static int turn_of; /* with --rotate: who sends next */
 
@@ -144,6 +159,10 @@ static void fail(const char *what) {
     exit(2);
 }
 
+static int number_of(const struct client *c) {
+    return first == ALONE ? c->index : first + c->index;
+}
+
 static void *grown(void *memory, size_t bytes) {
     void *new = realloc(memory, bytes);
     if (!new)
@@ -166,6 +185,7 @@ static char *filled_in(const char *pattern, int number) {
 
 struct usage {
     double server, own, all; /* CPU seconds */
+    double each[MOST_PIDS];  /* of `server` */
     u64 at;                  /* nanoseconds */
 };
 
@@ -215,15 +235,9 @@ static void weigh(int process, long *rss_kb, double *cpu, int depth) {
 static long server_rss(void) {
     long rss = 0;
     double cpu = 0;
-    weigh(pid, &rss, &cpu, 0);
+    for (int i = 0; i < pid_count; i++)
+        weigh(pid[i], &rss, &cpu, 0);
     return rss;
-}
-
-static double server_cpu(void) {
-    long rss = 0;
-    double cpu = 0;
-    weigh(pid, &rss, &cpu, 0);
-    return cpu;
 }
 
 /* user, nice, system, irq, softirq, steal: all but idle and waiting for a disk. */
@@ -242,21 +256,32 @@ static struct usage usage_now(void) {
     getrusage(RUSAGE_SELF, &own);
     double user = (double)own.ru_utime.tv_sec + (double)own.ru_utime.tv_usec / 1e6;
     double system = (double)own.ru_stime.tv_sec + (double)own.ru_stime.tv_usec / 1e6;
-    return (struct usage){pid ? server_cpu() : 0, user + system, machine_cpu(), now_ns()};
+    struct usage usage = {.own = user + system};
+    for (int i = 0; i < pid_count; i++) {
+        long rss = 0;
+        weigh(pid[i], &rss, &usage.each[i], 0);
+        usage.server += usage.each[i];
+    }
+    usage.all = machine_cpu();
+    usage.at = now_ns();
+    return usage;
 }
 
 /* In cores, from `start` to `end`; `at` is the time between. */
 static struct usage cores(struct usage start, struct usage end) {
     double elapsed = (double)(end.at - start.at) / 1e9;
-    return (struct usage){(end.server - start.server) / elapsed, (end.own - start.own) / elapsed,
-                          (end.all - start.all) / elapsed, end.at - start.at};
+    struct usage used = {(end.server - start.server) / elapsed, (end.own - start.own) / elapsed,
+                         (end.all - start.all) / elapsed, {0}, end.at - start.at};
+    for (int i = 0; i < pid_count; i++)
+        used.each[i] = (end.each[i] - start.each[i]) / elapsed;
+    return used;
 }
 
 /* ---- One line of JSON ---- */
 
 /* What concerns the server is not known without its process. */
 static void print_server_figure(const char *key, int digits, double value) {
-    if (pid)
+    if (pid_count)
         printf(",\"%s\":%.*f", key, digits, value);
     else
         printf(",\"%s\":null", key);
@@ -266,9 +291,11 @@ static void print_usage_of(const char *prefix, struct usage used) {
     char server[32], other[32];
     snprintf(server, sizeof server, "%ssrv_cpu", prefix);
     snprintf(other, sizeof other, "%sother_cpu", prefix);
-    print_server_figure(server, 2, used.server);
-    printf(",\"%scli_cpu\":%.2f", prefix, used.own);
-    print_server_figure(other, 2, used.all - used.server - used.own);
+    print_server_figure(server, 3, used.server);
+    for (int i = 0; pid_count > 1 && i < pid_count; i++)
+        printf(",\"%s_%d\":%.3f", server, i + 1, used.each[i]);
+    printf(",\"%scli_cpu\":%.3f", prefix, used.own);
+    print_server_figure(other, 3, used.all - used.server - used.own);
 }
 
 static int by_size(const void *one, const void *two) {
@@ -394,10 +421,10 @@ static void say(struct client *c) {
         const char *mark = strstr(channel, "%d");
         n += mark ? sprintf(message + n, "%.*s%d%s", (int)(mark - channel), channel, c->index % channels, mark + 2)
                   : sprintf(message + n, "%s", channel);
-        n += sprintf(message + n, "\",\"id\":\"%" PRIx64 "-%d-%" PRIu64 "\",\"text\":\"", now, c->index, c->said);
+        n += sprintf(message + n, "\",\"id\":\"%" PRIx64 "-%d-%" PRIu64 "\",\"text\":\"", now, number_of(c), c->said);
     }
     int start = n;
-    n += sprintf(message + n, "#%d:%" PRIu64 ":%" PRIu64 "#", c->index, c->said, now);
+    n += sprintf(message + n, "#%d:%" PRIu64 ":%" PRIu64 "#", number_of(c), c->said, now);
     for (; n - start < size; n++)
         message[n] = (char)('a' + n % 26);
     if (socketio || chatv1) {
@@ -458,16 +485,21 @@ static int read_head(const u8 *p, const u8 *end, u64 *values) {
     return k == 2 && p < end && *p == '#';
 }
 
+static int is_one_of_ours(u64 number) {
+    return first == ALONE || (number >= (u64)first && number < (u64)first + (u64)clients);
+}
+
 static void on_message(struct client *c, const u8 *head, const u8 *end, u64 now) {
     u64 values[3];
-    delivered++;
-    if (!c->in_flight && !sample_all)
+    int looks = c->in_flight || sample_all || first != ALONE, is_whole = looks && read_head(head, end, values);
+    *(is_whole && !is_one_of_ours(values[0]) ? &from_others : &delivered) += 1;
+    if (!looks)
         return;
-    if (!read_head(head, end, values)) {
+    if (!is_whole) {
         bad_frames++;
         return;
     }
-    int own = values[0] == (u64)c->index;
+    int own = values[0] == (u64)number_of(c);
     if (sample_all || (own && sample_own))
         take_sample(values[2], now);
     if (own) {
@@ -619,7 +651,7 @@ static void on_connected(struct client *c) {
         bury(c);
         return;
     }
-    char *request, *target = filled_in(path, c->index);
+    char *request, *target = filled_in(path, number_of(c));
     const char *header = header_count ? headers[c->index % header_count] : NULL;
     int bytes = asprintf(&request,
                          "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -651,6 +683,16 @@ static void turn(int patience_ms) {
         if (c->state != DEAD && what & EPOLLOUT && c->out_length)
             on_writable(c);
     }
+}
+
+/* Returns when a line has come on standard input, or its end; the clients are heard meanwhile. */
+static void hear_until_told(void) {
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    char line[256];
+    while (poll(&input, 1, 0) == 0)
+        turn(1);
+    if (read(0, line, sizeof line) < 0)
+        fail("standard input");
 }
 
 /* Awake, where it polls, however long there is nothing. */
@@ -719,7 +761,7 @@ static void print_stalled(void) {
 
 static void rest(long rss_before) {
     run_for(idle);
-    long rss = pid ? server_rss() : 0;
+    long rss = server_rss();
     struct usage before = usage_now();
     run_for(1.0);
     struct usage used = cores(before, usage_now());
@@ -781,14 +823,14 @@ static void measure_fanout(void) {
 
     for (int i = 0; i < clients; i++)
         all[i].returned = 0;
-    u64 delivered_before = delivered, returned_before = came_back, bytes_before = bytes_in;
+    u64 delivered_before = delivered + from_others, returned_before = came_back, bytes_before = bytes_in;
     sample_own = 1;
     struct usage before = usage_now();
     run_for(duration);
     struct usage used = cores(before, usage_now());
     double elapsed = (double)used.at / 1e9;
     sample_own = keep_sending = 0;
-    double delivered_s = (double)(delivered - delivered_before) / elapsed;
+    double delivered_s = (double)(delivered + from_others - delivered_before) / elapsed;
     double broadcasts_s = (double)(came_back - returned_before) / elapsed;
     double mb_s = (double)(bytes_in - bytes_before) / elapsed / 1e6;
     u64 fewest = UINT64_MAX, most = 0;
@@ -815,7 +857,7 @@ static void print_help(void) {
     for (int i = 0; i < OPTION_COUNT; i++) {
         char name[40], value[40] = "";
         snprintf(name, sizeof name, "--%s %s", OPTIONS[i].name, OPTIONS[i].value ? OPTIONS[i].value : "");
-        if (OPTIONS[i].kind == WHOLE && *(int *)OPTIONS[i].to)
+        if (OPTIONS[i].kind == WHOLE && *(int *)OPTIONS[i].to > 0)
             snprintf(value, sizeof value, " [%d]", *(int *)OPTIONS[i].to);
         else if (OPTIONS[i].kind == REAL)
             snprintf(value, sizeof value, " [%g]", *(double *)OPTIONS[i].to);
@@ -888,10 +930,25 @@ static void check_options(void) {
         refuse("--rotate: only with --mode fanout");
     if (fanout && !rotate && senders > clients - stalled)
         refuse("--senders: at most the clients that read");
-    if (pid && !server_rss())
-        refuse("--pid: no process %d", pid);
+    if (first < ALONE)
+        refuse("--first: not less than nothing");
     chatv1 = !strcmp(protocol, "chatv1");
     socketio = !strcmp(protocol, "socketio");
+}
+
+static void read_pids(void) {
+    for (char *end, *text = pids; *text; text = *end ? end + 1 : end) {
+        long rss = 0, found = strtol(text, &end, 10);
+        double cpu = 0;
+        if (end == text || (*end && *end != ','))
+            refuse("--pid: \"%s\" is no list of processes", pids);
+        if (pid_count == MOST_PIDS)
+            refuse("--pid: at most %d", MOST_PIDS);
+        weigh((int)found, &rss, &cpu, 0);
+        if (!rss)
+            refuse("--pid: no process %ld", found);
+        pid[pid_count++] = (int)found;
+    }
 }
 
 static void read_headers(void) {
@@ -925,6 +982,7 @@ static void raise_limit(void) {
 int main(int argc, char **argv) {
     read_options(argc, argv);
     check_options();
+    read_pids();
     raise_limit();
     if (headers_file)
         read_headers();
@@ -935,15 +993,25 @@ int main(int argc, char **argv) {
     if (!all || !listeners || poller < 0)
         fail("start");
 
-    long rss_before = pid ? server_rss() : 0;
+    long rss_before = server_rss();
     connect_all();
-    delivered = 0;
+    if (wait_for_word) {
+        fputs("ready\n", stderr);
+        hear_until_told();
+    }
+    delivered = from_others = 0;
     if (!strcmp(mode, "connect"))
         rest(rss_before);
     else if (!strcmp(mode, "latency"))
         measure_latency();
     else
         measure_fanout();
+    if (first != ALONE)
+        printf(",\"from_others\":%" PRIu64, from_others);
     puts("}");
+    if (wait_for_word) {
+        fflush(stdout);
+        hear_until_told();
+    }
     return 0;
 }

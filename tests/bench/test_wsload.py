@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from websockets.sync.client import connect
@@ -33,6 +34,27 @@ def wsload(*options: str) -> subprocess.CompletedProcess[str]:
 def measured(server: Running, *options: str) -> dict[str, float]:
     figures: dict[str, float] = json.loads(wsload(*server.options(), *QUICK, *options).stdout)
     return figures
+
+
+def together(server: Running, *loads: tuple[str, ...]) -> list[dict[str, float]]:
+    """Several loads as one: each begins when all are ready, and none hangs up before all have measured."""
+    command = [build("wsload"), "--port", str(server.port), "--path", "/one", *QUICK, "--wait"]
+    pipe = subprocess.PIPE
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(subprocess.Popen([*command, *load], stdin=pipe, stdout=pipe, stderr=pipe, text=True))
+            for load in loads
+        ]
+        for process in running:
+            assert process.stderr.readline() == "ready\n"
+        for process in running:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        lines = [process.stdout.readline() for process in running]
+        assert [process.poll() for process in running] == [None] * len(running)
+        for process in running:
+            process.stdin.close()
+        return [json.loads(line) for line in lines]
 
 
 def clean(figures: dict[str, float]) -> bool:
@@ -95,6 +117,47 @@ def test_without_the_servers_process_nothing_is_said_of_it(ceiling: Running) -> 
     assert rest["still_open"] == N
 
 
+def test_each_of_several_processes_of_a_server_has_a_figure_of_its_own(ceiling: Running) -> None:
+    with subprocess.Popen(["sleep", "60"]) as idle:
+        got = measured(ceiling, "--dur", "0.5", "--pid", f"{ceiling.pid},{idle.pid}")
+        idle.kill()
+
+    assert got["srv_cpu_1"] > 0.1 > got["srv_cpu_2"]
+    assert got["srv_cpu"] == pytest.approx(got["srv_cpu_1"] + got["srv_cpu_2"], abs=0.002)
+
+
+def test_of_one_process_there_is_no_second_figure(ceiling: Running) -> None:
+    assert "srv_cpu_1" not in measured(ceiling)
+
+
+def test_what_clients_of_another_load_say_is_delivered_and_missed_by_nobody(ceiling: Running) -> None:
+    here, there = together(ceiling, ("--first", "0", "--senders", "2"), ("--first", str(N), "--senders", "1"))
+
+    assert clean(here)
+    assert clean(there)
+    assert here["from_others"] > 0
+    assert there["from_others"] > 0
+    assert here["delivered_s"] > N
+    assert here["delivered_s"] == pytest.approx(there["delivered_s"], rel=0.5)  # all hear all, in windows of 0.2 s
+
+
+def test_the_way_from_a_client_of_another_load_is_a_sample_too(ceiling: Running) -> None:
+    latency = ("--mode", "latency", "--rate", "50")
+    here, there = together(ceiling, (*latency, "--first", "0"), (*latency, "--first", str(N)))
+
+    assert clean(here)
+    assert clean(there)
+    assert min(here["samples"], there["samples"]) > N * 15  # each says 10
+    assert 0 < here["p50_ms"] < 100
+
+
+def test_a_load_that_believes_itself_alone_takes_what_others_say_for_said_to_it_twice(ceiling: Running) -> None:
+    here, _ = together(ceiling, (), ("--first", str(N)))
+
+    assert here["lost"] < 0
+    assert "from_others" not in here
+
+
 def test_over_chat_v1_a_client_is_open_only_once_it_was_welcomed(ceiling: Running) -> None:
     got = measured(ceiling, "--protocol", "chatv1", "--conn-timeout", "0.3")
 
@@ -120,6 +183,9 @@ def test_where_nobody_listens_all_clients_have_failed() -> None:
     ("options", "reason"),
     [
         (("--n", "ten"), '--n: "ten" is no number'),
+        (("--first", "-2"), "--first: not less than nothing"),
+        (("--pid", "1,x"), '--pid: "1,x" is no list of processes'),
+        (("--pid", "4194305"), "--pid: no process 4194305"),  # the kernel's highest is one less
         (("--mode", "storm"), "--mode: fanout, latency or connect"),
         (("--host", "192.0.2.1"), "--host: only addresses in 127.0.0.0/8"),
         (("--size", "70000"), "--size: 1 to 65536"),

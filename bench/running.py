@@ -9,13 +9,14 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from bench.servers import Server
+from bench.valkey import ValkeyFailed, valkey
 
 PATIENCE: Final = 60.0
 """Seconds to start in, tokens included, and to end in."""
@@ -36,10 +37,13 @@ class Running:
     """For wsload: one client's header a line."""
     tokens_kib: int
     """Of its memory, what holds the tokens that wait; connections will use it again."""
+    parts: Mapping[str, int] = field(default_factory=dict)
+    """Its processes by name, where there are several: each worker, and the Valkey."""
 
     def options(self) -> list[str]:
         """What to tell wsload of it."""
-        found = ["--port", str(self.port), "--pid", str(self.pid), "--path", self.server.path, "--label", self.server.name]
+        pids = ",".join(str(pid) for pid in self.parts.values() or [self.pid])
+        found = ["--port", str(self.port), "--pid", pids, "--path", self.server.path, "--label", self.server.name]
         found += ["--protocol", self.server.protocol] if self.server.protocol else []
         return found + (["--headers", str(self.headers)] if self.headers else [])
 
@@ -50,8 +54,34 @@ def running(
 ) -> Iterator[Running]:
     """Start it on that core, with its files in `folder`, an empty one; yield it once it answers, and stop it.  Blocks.
 
-    Raises: ServerFailed.
+    Raises: ServerFailed; Unavailable where it wants a Valkey and there is no program.
     """
+    with ExitStack() as stack:
+        parts = {}
+        if server.shares:
+            try:
+                shared = stack.enter_context(valkey(folder / "valkey", core=core))
+            except ValkeyFailed as exc:
+                raise ServerFailed(str(exc)) from exc
+            parts, settings = {"valkey": shared.pid}, {**settings, "CHAT_REDIS_URL": shared.url}
+        it = stack.enter_context(started(server, folder, core=core, members=members, channels=channels, settings=settings))
+        if parts or server.workers > 1:
+            parts = {**{f"worker_{number}": pid for number, pid in enumerate(workers_of(it.pid), 1)}, **parts}
+        yield replace(it, parts=parts)
+
+
+@contextmanager
+def started(
+    server: Server,
+    folder: Path,
+    *,
+    core: int,
+    members: int,
+    channels: int = 1,
+    settings: Mapping[str, str],
+    inside: Sequence[str] = (),
+) -> Iterator[Running]:
+    """The same without a Valkey; the command `inside` leads into a network of its own.  Blocks.  Raises: ServerFailed."""
     port, tokens, log = _free_port(), folder / "tokens", folder / "log"
     if server.header and not server.mints:
         tokens.write_text("\n".join(secrets.token_hex(32) for _ in range(members)))
@@ -59,11 +89,12 @@ def running(
     if server.mints:
         minting = {"MINT_COUNT": str(members), "MINT_PATH": str(tokens), "MINT_CHANNELS": str(channels)}
         env |= {**minting, "CHAT_INSTANCE": str(folder / "instance")}
-    command = ["taskset", "-c", str(core), *(part.format(port=port, channels=channels) for part in server.command)]
+    told = [part.format(port=port, channels=channels, workers=server.workers) for part in server.command]
+    command = [*inside, "taskset", "-c", str(core), *told]
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=server.folder, env=env, stdout=out, stderr=subprocess.STDOUT)
     try:
-        _wait(process, lambda: answers(port) and (tokens.exists() or not server.header), server, log)
+        _wait(process, lambda: (bool(inside) or answers(port)) and _is_whole(server, tokens), server, log)
         yield Running(server, process.pid, port, _headers(server, folder, tokens), _tokens_kib(tokens))
         if process.poll() is not None:
             raise ServerFailed(f"{server.name} ended meanwhile: {_end(log)}")
@@ -81,6 +112,18 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+def _is_whole(server: Server, tokens: Path) -> bool:
+    """Whether all that shall serve do: a worker that comes late would have fewer members than the others."""
+    if server.header and not tokens.exists():
+        return False
+    return not server.mints or len([*tokens.parent.glob("*.serves")]) >= server.workers
+
+
+def workers_of(master: int) -> list[int]:
+    """The processes that serve, the oldest first."""
+    return sorted(int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split())
 
 
 def _headers(server: Server, folder: Path, tokens: Path) -> Path | None:

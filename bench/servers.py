@@ -31,24 +31,41 @@ class Server:
     """What presents a token; without one, nobody is asked for any."""
     mints: bool = False
     """It writes tokens of its own making at start; else it is given some."""
+    workers: int = 1
+    """Its processes that serve."""
+    shares: bool = False
+    """They share a Valkey, which is started for it."""
     folder: Path = TOP
     """Where it runs."""
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-def _ours(name: str, header: str, protocol: str = "", **env: str) -> Server:
+_GUNICORN: Final = (sys.executable, "-m", "gunicorn", "-c", "bench/site.conf.py")
+
+
+def ours(
+    name: str,
+    header: str,
+    protocol: str = "",
+    *,
+    workers: int = 1,
+    shares: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> Server:
     """The standalone application, as it is run in production: the project's own configuration, its access log on.
 
     Peers keep nothing of what is said, so beside them ours keeps nothing either.
     """
     return Server(
         name=name,
-        command=(sys.executable, "-m", "gunicorn", "-c", "bench/site.conf.py", "-b", "127.0.0.1:{port}", "bench.site:app"),
+        command=(*_GUNICORN, "-w", "{workers}", "-b", "127.0.0.1:{port}", "bench.site:app"),
         path="/chat/ws",
         protocol=protocol,
         header=header,
         mints=True,
-        env={"CHAT_ARCHIVE": "0", "CHAT_MESSAGE_RATE": "0", "CHAT_TOKEN_DEADLINE": "600", **env},
+        workers=workers,
+        shares=shares,
+        env={"CHAT_ARCHIVE": "0", "CHAT_MESSAGE_RATE": "0", "CHAT_TOKEN_DEADLINE": "600", **(env or {})},
     )
 
 
@@ -72,10 +89,10 @@ _SOCKETIO: Final = (
 SERVERS: Final[Mapping[str, Server]] = {
     server.name: server
     for server in (
-        _ours("ours-plain", BEARER),
-        _ours("ours-v1", SUBPROTOCOL, "chatv1"),
-        _ours("ours-fast", BEARER, CHAT_FAST_HANDSHAKE="1"),
-        _ours("ours-archive", BEARER, CHAT_ARCHIVE="1"),  # SQLite, in an empty folder each time
+        ours("ours-plain", BEARER),
+        ours("ours-v1", SUBPROTOCOL, "chatv1"),
+        ours("ours-fast", BEARER, env={"CHAT_FAST_HANDSHAKE": "1"}),
+        ours("ours-archive", BEARER, env={"CHAT_ARCHIVE": "1"}),  # SQLite, in an empty folder each time
         _python("socketify", "socketify", "socketify_app.py", "{port}", hint=" (it wants apt-get install libuv1)"),
         Server(
             name="ws",

@@ -104,7 +104,7 @@ LAYERS = """
     web.app
 
     bench bench.peers.flask_socketio_app bench.peers.parked bench.peers.socketify_app bench.peers.websockets_app
-    bench.site bench.machine bench.picture
+    bench.site bench.machine bench.picture bench.valkey
     bench.site.conf bench.load
     bench.install bench.scenarios bench.goals bench.record
     bench.servers bench.report

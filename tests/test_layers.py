@@ -104,9 +104,9 @@ LAYERS = """
     web.app
 
     bench bench.peers.flask_socketio_app bench.peers.parked bench.peers.socketify_app bench.peers.websockets_app
-    bench.site bench.machine bench.picture bench.valkey
+    bench.site bench.machine bench.picture bench.networks bench.valkey bench.publishing
     bench.site.conf bench.load
-    bench.install bench.scenarios bench.goals bench.record
+    bench.install bench.scenarios bench.goals bench.record bench.loads
     bench.servers bench.report
     bench.running
     bench.measure

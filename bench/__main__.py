@@ -71,13 +71,7 @@ def main(
 def _list(rows: Sequence[Scenario], rounds: int) -> None:
     for row in rows:
         click.echo(f"{report.title(row.sample('', 0)):60} {', '.join(row.servers)}")
-    click.echo(_duration(rows, rounds))
-
-
-def _duration(rows: Sequence[Scenario], rounds: int) -> str:
-    windows = rounds * sum(len(row.servers) * row.windows for row in rows)
-    seconds = rounds * sum(len(row.servers) * row.windows * row.takes() for row in rows)
-    return f"{windows} windows in {rounds} round{'s' * (rounds > 1)}: about {seconds / 60:.1f} minutes"
+    click.echo(report.duration(rows, rounds))
 
 
 def _measure(rows: Sequence[Scenario], rounds: int, quick: bool, path: Path) -> tuple[Plan, list[Sample]]:
@@ -93,7 +87,7 @@ def _measure(rows: Sequence[Scenario], rounds: int, quick: bool, path: Path) -> 
         missing=list(missing.values()),
     )
     results = Results(path, {**facts(), "peers": pinned()}, plan)
-    click.echo(f"{_duration(rows, rounds)}.  The samples go to {path}.", err=True)
+    click.echo(f"{report.duration(rows, rounds)}.  The samples go to {path}.", err=True)
     samples = []
     for sample in measure(rows, rounds, lambda row, name, number: take(row, SERVERS[name], number, cores)):
         results.add(sample)

@@ -50,12 +50,14 @@ class Goal:
     to: Figure | None = None
     at_least: float | None = None
     at_most: float | None = None
+    by_difference: bool = False
+    """Bounded is what the one has more than the other, not their ratio."""
 
     @property
     def bound(self) -> str:
         """Say the bound, such as `>= 0.8 x`."""
         sign, bound = (">=", self.at_least) if self.at_least is not None else ("<=", self.at_most)
-        return f"{sign} {bound:g}{' x' if self.to else ''}"
+        return f"{sign} {'+' if self.by_difference else ''}{bound:g}{' x' if self.to and not self.by_difference else ''}"
 
     def scenarios(self) -> set[str]:
         """What has to be measured for it."""
@@ -70,7 +72,7 @@ class Verdict:
     figure: float | None = None
     to: float | None = None
     value: float | None = None
-    """The figure, or the ratio, that is compared; None when it is refused."""
+    """The figure, the ratio, or the difference, that is compared; None when it is refused."""
     refused: str = ""
     """Why there is none."""
 
@@ -102,9 +104,15 @@ def _fairness(figures: Mapping[str, float], _n: int) -> float:
     return figures["sender_min"] / figures["sender_max"] if figures["sender_max"] else 0.0
 
 
+def _per_cpu(figures: Mapping[str, float], _n: int) -> float:
+    """Delivered in a second of CPU of all the server's processes: what more cores would bring, if there were more."""
+    return figures["delivered_s"] / figures["srv_cpu"]
+
+
 DERIVED: Final[Mapping[str, Callable[[Mapping[str, float], int], float]]] = {
     "join_share": _join_share,
     "fairness": _fairness,
+    "per_cpu_s": _per_cpu,
 }
 
 
@@ -135,16 +143,16 @@ def judge(goal: Goal, samples: Sequence[Sample]) -> Verdict:
         if goal.to is None:
             return Verdict(goal=goal, figure=figure, value=figure)
         to = middle(goal.to.of(samples), goal.to.key)
-        return Verdict(goal=goal, figure=figure, to=to, value=figure / to)
+        return Verdict(goal=goal, figure=figure, to=to, value=figure - to if goal.by_difference else figure / to)
     except Refused as exc:
         return Verdict(goal=goal, refused=str(exc))
     except ZeroDivisionError:
         return Verdict(goal=goal, refused="it would be a ratio to nothing")
 
 
-def judge_all(samples: Sequence[Sample], measured: set[str]) -> list[Verdict]:
-    """Judge the goals about the scenarios that were to be measured."""
-    return [judge(goal, samples) for goal in GOALS if goal.scenarios() <= measured]
+def judge_all(samples: Sequence[Sample], measured: set[str], goals: Sequence[Goal] | None = None) -> list[Verdict]:
+    """Judge the goals (`GOALS`) about the scenarios that were to be measured."""
+    return [judge(goal, samples) for goal in (GOALS if goals is None else goals) if goal.scenarios() <= measured]
 
 
 _MANY: Final = Figure(key="delivered_s", server="ours-plain", scenario="fanout", n=1000, senders=4, window=8, size=64)

@@ -44,6 +44,8 @@ class Sample:
     """Why there are none."""
     dropped: bool = False
     """Measured again, because another program used the machine."""
+    noisy: bool = False
+    """It is to count whatever others did meanwhile: a figure to develop by, and for no page."""
 
     def line(self) -> dict[str, object]:
         """Return it flat, as the results have it."""
@@ -81,7 +83,7 @@ def faults(sample: Sample) -> list[str]:
     if got.get("stalled_closed", 1) < 1:
         found.append("the reader that never reads was not closed")
     if disturbed(sample):
-        found.append(f"other programs used {_others(sample):.2f} of a core")
+        found.append(f"other programs used {others(sample):.2f} of a core")
     return found
 
 
@@ -98,10 +100,10 @@ def _median_of(sample: Sample) -> tuple[object, ...]:
 
 def disturbed(sample: Sample) -> bool:
     """Whether another program used the machine in the window that counts."""
-    return not sample.error and not _others(sample) < OTHERS
+    return not sample.error and not sample.noisy and not others(sample) < OTHERS
 
 
-def _others(sample: Sample) -> float:
+def others(sample: Sample) -> float:
     """Cores that others used; not a number, which is below nothing, where wsload could not tell."""
     return sample.figures.get("conn_other_cpu" if sample.mode == "connect" else "other_cpu", float("nan"))
 

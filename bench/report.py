@@ -5,6 +5,7 @@ from typing import Final
 
 from bench.goals import Refused, Verdict, middle
 from bench.load import Sample, faults
+from bench.scenarios import Scenario
 
 OURS: Final = "ours-plain"
 
@@ -30,6 +31,7 @@ COLUMNS: Final[Mapping[str, Sequence[Column]]] = {
     "latency": LATENCY,
     "handshakes": (("handshakes/s", "handshakes_s", ",.0f"), ("join frames", "join_frames", ",.0f")),
     "memory": (("KiB each", "rss_per_conn_kb", ",.2f"), ("KiB before", "rss0_kb", ",.0f")),
+    "publish": (("worker's us", "worker_us", ",.1f"), ("Valkey's us", "valkey_us", ",.1f")),
 }
 """For a scenario, or else for its mode; the first one is what the ratio compares."""
 
@@ -50,9 +52,16 @@ def _columns(sample: Sample) -> Sequence[Column]:
     return COLUMNS.get(sample.scenario) or COLUMNS[sample.mode]
 
 
+def duration(rows: Sequence[Scenario], rounds: int) -> str:
+    """Say how much there is to measure."""
+    windows = rounds * sum(len(row.servers) * row.windows for row in rows)
+    seconds = rounds * sum(len(row.servers) * row.windows * row.takes() for row in rows)
+    return f"{windows} windows in {rounds} round{'s' * (rounds > 1)}: about {seconds / 60:.1f} minutes"
+
+
 def title(sample: Sample) -> str:
     """Name the scenario with its numbers."""
-    flight = f", {sample.senders} x {sample.window} in flight" if sample.mode == "fanout" else ""
+    flight = f", {sample.senders} x {sample.window} in flight" if sample.mode in ("fanout", "publish") else ""
     size = f", {sample.size:,} B" if sample.mode != "connect" else ""
     channels = f" in {sample.channels:,} channels" if sample.channels > 1 else ""
     return f"{sample.scenario}, N={sample.n:,}{channels}{flight}{size}"

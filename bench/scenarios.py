@@ -211,23 +211,23 @@ SCENARIOS: Final[Sequence[Scenario]] = (
 class UnknownScenario(Exception):
     """No scenario's name is like that pattern."""
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, names: Sequence[str]) -> None:
         self.pattern = pattern
+        self.names = names
 
     def __str__(self) -> str:
-        names = ", ".join(dict.fromkeys(row.name for row in SCENARIOS))
-        return f"there is no scenario {self.pattern!r}; there are {names}"
+        return f"there is no scenario {self.pattern!r}; there are {', '.join(self.names)}"
 
 
-def chosen(patterns: Sequence[str], *, quick: bool) -> list[Scenario]:
+def chosen(patterns: Sequence[str], *, quick: bool, of: Sequence[Scenario] = SCENARIOS) -> list[Scenario]:
     """Return the rows whose name is like one of `patterns`, or all; for a quick run shorter, and only what a goal needs.
 
     Raises: UnknownScenario.
     """
     for pattern in patterns:
-        if not any(fnmatchcase(row.name, pattern) for row in SCENARIOS):
-            raise UnknownScenario(pattern)
-    rows = [row for row in SCENARIOS if not patterns or any(fnmatchcase(row.name, pattern) for pattern in patterns)]
+        if not any(fnmatchcase(row.name, pattern) for row in of):
+            raise UnknownScenario(pattern, list(dict.fromkeys(row.name for row in of)))
+    rows = [row for row in of if not patterns or any(fnmatchcase(row.name, pattern) for pattern in patterns)]
     return [_hurried(row) for row in rows if row.quick] if quick else rows
 
 

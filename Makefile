@@ -5,6 +5,7 @@
 # make audit   known vulnerabilities in what is installed; fails too where it cannot ask
 # make conformance    Autobahn's WebSocket cases, four minutes
 # make bench   beside its peers, half an hour; QUICK=1: two minutes; ARGS="--only latency": see python -m bench --help
+# make bench-cluster    several workers and hosts as one chat, beside one worker, 20 minutes; QUICK=1: four; the hosts take root
 # make soak    thousands of clients that come, go and die at random, for 10 minutes; MINUTES=1 CLIENTS=500 SEED=7
 # make chaos   clients that lose their lines and a server that is killed, and is anything lost?; DATABASE=postgresql MINUTES=1 SEED=7
 #              WORKERS=3: so many workers and their Valkey, which is killed too, and once cut off
@@ -15,7 +16,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test fuzz lint audit conformance bench soak chaos resume screenshots programs bench-programs clean
+.PHONY: run test fuzz lint audit conformance bench bench-cluster soak chaos resume screenshots programs bench-programs clean
 
 run: $(VENV)/run
 	$(BIN)/gunicorn wsgi:app
@@ -48,6 +49,9 @@ conformance: $(VENV)/dev
 
 bench: $(VENV)/run bench-programs
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+bench-cluster: $(VENV)/run bench-programs
+	$(BIN)/python -m bench.cluster $(if $(QUICK),--quick) $(ARGS)
 
 HOW = $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SEED),--seed $(SEED))
 
@@ -99,12 +103,14 @@ programs:
 	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || wanted="$$wanted libfaketime"; \
 	$(install)
 
-# The load is written in C, ws is Node's, socketify wants libuv; what is missing elsewhere, the benchmark says.
+# The load is written in C, ws is Node's, socketify wants libuv, hosts are made by iproute2; what is missing elsewhere, the
+# benchmark says.
 bench-programs:
 	@wanted=; \
 	command -v cc >/dev/null || wanted="gcc libc6-dev"; \
 	command -v npm >/dev/null || wanted="$$wanted nodejs npm"; \
 	{ ldconfig -p || /sbin/ldconfig -p; } 2>/dev/null | grep -q 'libuv\.so\.1' || wanted="$$wanted libuv1"; \
+	command -v ip >/dev/null || wanted="$$wanted iproute2"; \
 	$(install)
 
 # axe-core, for the accessibility tests, and TypeScript, for the types of chat-client; without them those fail, and the others run.

@@ -111,6 +111,10 @@ LAYERS = """
     bench.running
     bench.measure
     bench.__main__
+    bench.cluster
+    bench.cluster.servers bench.cluster.hosts
+    bench.cluster.scenarios bench.cluster.goals bench.cluster.table bench.cluster.taking
+    bench.cluster.__main__
 """
 
 HEIGHT = {name: height for height, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}

@@ -1,0 +1,1 @@
+"""One chat of several processes, and of several hosts, measured beside one process."""

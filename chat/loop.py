@@ -443,16 +443,16 @@ class ChannelLoop:
             member.drop(closing)
         for member in members:
             self._try(self._do_leave, member)
-        self.hooks.shield(self._say_goodbye)
+        if self._outlives:
+            self.hooks.shield(self._say_goodbye)
         self.hooks.shield(self._let_go)
         self.done.set()
 
     def _say_goodbye(self) -> None:
         """Others go on, and are to know who has left."""
-        if self._outlives:
-            self.out.flush()
-            self._notify(self._notices.folded())
-            self.out.flush()
+        self.out.flush()
+        self._notify(self._notices.folded())
+        self.out.flush()
 
     @property
     def _outlives(self) -> bool:

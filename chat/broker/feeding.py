@@ -122,7 +122,10 @@ class Feeder:
         held, last = len(self._recent), self._recent.last
         done = min(max(self._archived, archived if archived <= last else 0), last)
         heard = self._recent.first_past(max(done, last - held), held) or []
-        self._lost += heard[: max(LOST - len(self._lost), 0)]
+        room = LOST - len(self._lost)
+        if len(heard) > room:
+            self._log.error("channel %r: %d events are not archived, and may be lost", self._name, len(heard) - room)
+        self._lost += heard[:room]
         self.begin(epoch, archived)
         self.wake()
 
@@ -143,7 +146,7 @@ class Feeder:
     def stop(self) -> None:
         """Archive no more.  Never yields."""
         if self._lost:
-            self._log.error("channel %r: up to %d events are not archived, and may be lost", self._name, len(self._lost))
+            self._log.error("channel %r: %d events are not archived, and may be lost", self._name, len(self._lost))
         self._is_stopped = True
         self._is_mine = False
         self._lost = []

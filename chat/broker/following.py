@@ -133,7 +133,7 @@ class Follower:
         state = self._load(keep)
         self.place = Place(state.epoch, state.offset)
         self.recent.skip(state.offset)
-        tail = [event for held in state.parcels for event in held.events() if isinstance(event, LOGGED)]
+        tail = [event for one in state.parcels for event in one.events() if isinstance(event, LOGGED)]
         now, date = self._clock.monotonic(), self._clock.now()
         self.recent.fill(tail, now, [max((date - event.date) / timedelta(seconds=1), 0.0) for event in tail])
         self.feeder.begin(state.epoch, state.archived)

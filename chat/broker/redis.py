@@ -186,9 +186,10 @@ class RedisBroker(Broker):
 
     def forget(self, log: str, process: str) -> bool:
         is_wanting = bool(self._bus.call(FORGET, log, [self._bus.key(log, "meta")], [process]))
-        for opened in self._open.values():
-            if is_wanting and opened.follower.record.log == log:
-                opened.follower.feeder.claim()
+        if is_wanting:
+            for follower, _ in self._open.values():
+                if follower.record.log == log:
+                    follower.feeder.claim()
         return is_wanting
 
     def look_round(self) -> None:

@@ -165,8 +165,9 @@ return {meta[1], meta[2]}
 
 ADVANCE: Final = Script("""
 -- KEYS meta; ARGV who has archived, in which epoch, up to where, milliseconds since 1970 -> whether that one still archives
-local meta = redis.call('HMGET', KEYS[1], 'archiver', 'epoch', 'archived')
+local meta = redis.call('HMGET', KEYS[1], 'archiver', 'epoch', 'archived', 'offset')
 if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] then return 0 end
+if tonumber(ARGV[3]) > tonumber(meta[4]) then return 0 end  -- what is archived was lost here, and not told yet
 redis.call('HSET', KEYS[1], 'seen', ARGV[4], 'archived', string.format('%.0f', math.max(ARGV[3], meta[3])))
 return 1
 """)

@@ -145,14 +145,20 @@ Forget = Callable[[], None]
 def snapshot(server: RedisServer) -> Forget:
     """Return what brings the server back to where it is now, and hangs up on all, as a replica that was behind does."""
     with server.client() as client:
-        kept = {key: client.dump(key) for key in client.keys("*")}
+        keys = client.keys("*")
+        with client.pipeline() as pipeline:  # in one go, or what is asked meanwhile would be done between two keys
+            for key in keys:
+                pipeline.dump(key)
+            kept = dict(zip(keys, pipeline.execute(), strict=True))
 
     def forget() -> None:
-        with server.client() as client:
-            client.flushall()
+        with server.client() as client, client.pipeline() as pipeline:
+            pipeline.flushall()
             for key, value in kept.items():
-                client.restore(key, 0, value)
-        cut(server)
+                pipeline.restore(key, 0, value)
+            pipeline.client_kill_filter(_type="pubsub")
+            pipeline.client_kill_filter(_type="normal", skipme=True)
+            pipeline.execute()
 
     return forget
 

@@ -199,6 +199,26 @@ def test_where_the_archive_has_another_event_that_one_stays_and_the_rest_is_arch
     wait_until(lambda: p2.look()[2] == 4)
 
 
+def test_what_is_archived_and_lost_is_not_taken_for_archived_by_those_who_say_something_else(start: Start, clock, valkey):
+    """The process that archives does not know of the loss yet."""
+    archive = Troubled(clock)
+    p1 = start("p1", archive).open()
+    p1.say("one")
+    wait_until(lambda: p1.look()[2] == 1)
+    forget = snapshot(valkey)
+    archive.go.clear()
+    p1.say("two", "three")
+    p1.lease.is_valid = False
+    forget()
+    archive.go.set()
+
+    wait_until(lambda: p1.broker._open[LOBBY.key].follower.feeder._is_mine is False, 5)
+    assert archived(archive) == ["one", "two", "three"]
+    assert p1.look()[1:] == (1, 1)
+    p1.lease.is_valid = True
+    wait_until(lambda: p1.heard.places, 5)
+
+
 def test_who_opens_a_log_of_which_more_is_archived_than_the_redis_has_begins_anew(start: Start, clock, valkey):
     archive = MemoryArchive(clock)
     p1 = start("p1", archive).open()

@@ -105,8 +105,9 @@ class Line(ABC):
             except Exception as exc:  # whatever it is, it must not be the last attempt
                 self._miss(exc)
             self._tried.set()
-            with suppress(TimeoutError):  # of `close`
-                backoff.wait()
+            if not self._is_closed:
+                with suppress(TimeoutError):  # of `close`
+                    backoff.wait()
 
     def _miss(self, error: Exception) -> None:
         self._error = error

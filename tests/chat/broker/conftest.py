@@ -6,6 +6,7 @@ import pytest
 
 from chat.archive import Archive
 from chat.broker import feeding, following
+from chat.bus import backoff
 from chat.testing import TurnedClock
 from tests.chat.broker.processes import Process, Start
 
@@ -15,6 +16,8 @@ def haste(monkeypatch) -> None:
     """What is tried again is tried again soon."""
     for module in (feeding, following):
         monkeypatch.setattr(module, "REST", 0.05)
+    for pause in ("FIRST", "LONGEST"):
+        monkeypatch.setattr(backoff, pause, 0.05)
 
 
 @pytest.fixture

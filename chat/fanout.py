@@ -51,10 +51,16 @@ class Moved(NamedTuple):
     place: Place
 
 
+class Again(NamedTuple):
+    """All members are told who is here, as if they had come back and missed nothing."""
+
+    epoch: str
+
+
 Group: TypeAlias = dict[Member, Sink]  # members that get the same bytes
-Item: TypeAlias = Published | Arrival | Note | Moved
+Item: TypeAlias = Published | Arrival | Note | Moved | Again
 Roster: TypeAlias = Callable[[], tuple[tuple[User, ...], int]]
-"""Some of the users that are here, and how many they are.  May block."""
+"""Some of the users that are here, and how many they are.  May block.  Raises: ChatError; then an `Again` will follow."""
 
 
 class Turn:
@@ -101,8 +107,10 @@ class Fanout:
         self._items.extend(events)
         self._work.set()
 
-    def put(self, item: Arrival | Note | Moved) -> None:
+    def put(self, item: Arrival | Note | Moved | Again) -> None:
         """Take what is no event, in its place among the batches.  Never yields."""
+        if isinstance(item, Again) and item in self._items:
+            return
         self._items.append(item)
         self._work.set()
 
@@ -201,7 +209,12 @@ class Fanout:
             elif isinstance(item, Moved):
                 self._write(turn)
                 turn = Turn()
-                self._move(item.place)
+                self.offset = item.place.offset
+                self._greet(item.place.epoch, recovered=False)
+            elif isinstance(item, Again):
+                self._write(turn)
+                turn = Turn()
+                self._greet(item.epoch, recovered=True)
             else:
                 if turn.whispered:  # keep the order between a whisper and what was said after it
                     self._write(turn)
@@ -228,15 +241,16 @@ class Fanout:
         member.conn.write(form.encode([welcome]) + form.encode_for_one(missed))
         member.start()
 
-    def _move(self, place: Place) -> None:
+    def _greet(self, epoch: str, *, recovered: bool) -> None:
         try:
             users, count = self._roster()
-        except ChatError:
-            users, count = (), 0  # who is here is told when that is known again
-        self.offset = place.offset
+        except ChatError:  # who is here is told when that is known again
+            if recovered:
+                return
+            users, count = (), 0
         for form, group in list(self._groups.items()):
             for member, sink in list(group.items()):
-                welcome = Welcome(member.user, users, count, place.epoch, place.offset, recovered=False)
+                welcome = Welcome(member.user, users, count, epoch, self.offset, recovered)
                 sink.write(form.encode([welcome]))
 
     def _write(self, turn: Turn) -> None:

@@ -6,6 +6,7 @@ here but nothing that is heard.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from logging import Logger
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
@@ -29,13 +30,13 @@ from chat.errors import (
 )
 from chat.event import Edited, Joined, Left, Message, Published, User, Welcome, Whisper
 from chat.event import Presence as Folded
-from chat.fanout import Arrival, Fanout, Moved
+from chat.fanout import Again, Arrival, Fanout, Moved
 from chat.floor import Floor
 from chat.hooks import Hooks
 from chat.inbox import Inbox
 from chat.member import Member, State, Step
 from chat.notices import Notices
-from chat.orders import DropMembers, DropUser, Order
+from chat.orders import DropMembers, DropUser, Greet, Order
 from chat.outgoing import NOTICES, Outgoing, Said
 from chat.presence import Presence
 from chat.reader import Missed, Reader
@@ -88,11 +89,15 @@ class _Fold(NamedTuple):
     """A folded notice of a large room is due."""
 
 
+class _Untold(NamedTuple):
+    """Who came and who left could not be told."""
+
+
 class _Idle(NamedTuple):
     """Nothing may have happened for long enough."""
 
 
-Item: TypeAlias = Said | Join | Leave | Lost | Sync | Stop | _Restore | _Fold | _Idle
+Item: TypeAlias = Said | Join | Leave | Lost | Sync | Stop | _Restore | _Fold | _Untold | _Idle
 
 
 class _ToBeRead(Exception):
@@ -140,16 +145,27 @@ class ChannelLoop:
         self._idle_is_due = False
         self.inbox: Inbox[Item] = Inbox(conf.inbox)
         self.floor = Floor(conf.inbox)
-        self.fanout = Fanout(record.offset, log, self._roster)
+        self.fanout = Fanout(record.offset, log, self._roster_for_all)
         self.hooks = Hooks(conf.controller, log)
-        self.out = Outgoing(record, broker, self.fanout, clock, log, window=conf.edit_window, on_settled=self._settled)
+        self.out = Outgoing(
+            record,
+            broker,
+            self.fanout,
+            clock,
+            log,
+            window=conf.edit_window,
+            on_settled=self._settled,
+            on_untold=self._greet_later,
+        )
         self.reader = Reader(record, broker, self.fanout, self.out, log)
         self._untold = 0  # notices that are gathered, or under way
+        self._counted = 0  # users, when it was last known
+        self._owes_greeting = False
         self._notices = Notices(
             channel,
             self.hooks,
             clock,
-            count=lambda: presence.count(self._key),
+            count=self._count,
             untold=lambda: self._untold,
             fold=lambda: self.inbox.force(_Fold()),
         )
@@ -199,6 +215,9 @@ class ChannelLoop:
             members = [member for member in self.members.values() if member.username == order.username]
         elif isinstance(order, DropMembers):
             members = [self.members[id] for id in order.members if id in self.members]
+        elif isinstance(order, Greet):
+            self.fanout.put(Again(self.epoch))
+            return
         else:
             self._on_closed()
             return
@@ -252,10 +271,12 @@ class ChannelLoop:
             case _:
                 self._do_own(item)
 
-    def _do_own(self, item: _Restore | _Fold | _Idle) -> None:
+    def _do_own(self, item: _Restore | _Fold | _Untold | _Idle) -> None:
         match item:
             case _Restore():
                 self._do_restore()
+            case _Untold():
+                self._do_greet()
             case _Fold():
                 self._notify(self._notices.folded())
             case _Idle():
@@ -372,19 +393,49 @@ class ChannelLoop:
             return users, len(users)
         return users, self._presence.count(self._key)
 
+    def _roster_for_all(self) -> tuple[tuple[User, ...], int]:
+        try:
+            return self._roster()
+        except ChatError:
+            self._clock.later(OWED, lambda: self.told(Greet()))
+            raise
+
+    def _count(self) -> int:
+        """How many users are here, as far as is known: whoever came or left has to be told."""
+        with suppress(BrokerUnavailable):
+            self._counted = self._presence.count(self._key)
+        return self._counted
+
     def _do_restore(self) -> None:
         """Whoever was lost is told of anew: others may have asked who is here before we said so."""
         here = [member for member in self.members.values() if member.state is State.LIVE]
         try:
             lost = self._presence.restore(self._key, [(member.user, member.id) for member in here])
         except BrokerUnavailable:
-            self._clock.later(OWED, lambda: self.inbox.force(_Restore()))
+            self._later(_Restore())
             return
         if len(lost) > LARGE:
             self._notify(Folded(tuple(lost[:LISTED]), (), self._presence.count(self._key), self._clock.now()))
             return
         for user in lost:
             self._notify(Joined(user, self._clock.now()))
+
+    def _greet_later(self) -> None:
+        if not self._owes_greeting:
+            self._owes_greeting = True
+            self._later(_Untold())
+
+    def _do_greet(self) -> None:
+        """What could not be told is true all the same, so all members, in all processes, are told who is here."""
+        self._owes_greeting = False
+        try:
+            self._broker.tell(self._key, Greet())
+        except BrokerUnavailable:
+            self._greet_later()
+
+    def _later(self, item: Item) -> None:
+        """Try again what could not be done."""
+        self._clock.later(OWED, lambda: self.inbox.force(item))
 
     def _do_leave(self, member: Member) -> None:
         if member.state is not State.LEAVING:  # it was announced already
@@ -394,7 +445,7 @@ class ChannelLoop:
         except BrokerUnavailable:
             if self.ended:  # and who is here is known no more, or by a lease that ends
                 raise
-            self._clock.later(OWED, lambda: self.inbox.force(Leave(member)))
+            self._later(Leave(member))
             return
         if user:
             self._active = self._clock.monotonic()

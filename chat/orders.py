@@ -22,8 +22,12 @@ class DropMembers(Struct, gc=False, frozen=True, tag="drop_members"):
     reason: str
 
 
+class Greet(Struct, gc=False, frozen=True, tag="greet"):
+    """Tell the members who is here: they may not have heard who came, or who left."""
+
+
 class End(Struct, gc=False, frozen=True, tag="end"):
     """The channel was closed."""
 
 
-Order: TypeAlias = DropUser | DropMembers | End
+Order: TypeAlias = DropUser | DropMembers | Greet | End

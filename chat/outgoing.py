@@ -46,7 +46,8 @@ class Said:
 class Outgoing:
     """What is gathered, and what is under way.
 
-    `on_settled` is called with those whose fate is known by now.  `window` is `ServerConf.edit_window`.
+    `on_settled` is called with those whose fate is known by now, `on_untold` when some did not hear who came or left.
+    `window` is `ServerConf.edit_window`.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class Outgoing:
         "_log",
         "_name",
         "_on_settled",
+        "_on_untold",
         "_ordered",
         "_typing",
         "_window",
@@ -73,6 +75,7 @@ class Outgoing:
         *,
         window: float,
         on_settled: Callable[[Sequence[Said]], None],
+        on_untold: Callable[[], None],
     ) -> None:
         self._key = record.key
         self._name = record.name
@@ -82,6 +85,7 @@ class Outgoing:
         self._log = log
         self._window = window
         self._on_settled = on_settled
+        self._on_untold = on_untold
         self._given_up = False
         self._ordered: Lane[Said] = Lane(self._publish, waits=broker.waits, at_once=self._publish_at_once)
         if broker.waits:
@@ -220,7 +224,9 @@ class Outgoing:
         # Who comes and goes is true whatever was refused beside it; untold, they would be ghosts to everybody else.
         notices = [said.event for said in part if isinstance(said.event, NOTICES)]
         if 0 < len(notices) < len(part):
-            self._say(notices)
+            fates = self._say(notices)
+        if notices and isinstance(fates, BrokerUnavailable):
+            self._on_untold()
 
     def _say(self, events: Sequence[Published]) -> Sequence[int | ChatError] | ChatError:
         """The fate of each, or of all."""

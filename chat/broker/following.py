@@ -27,7 +27,7 @@ from chat.bus.lease import Standing
 from chat.clock import Clock
 from chat.errors import BrokerUnavailable, ChannelClosed
 from chat.event import LOGGED, Published, Whisper
-from chat.orders import End
+from chat.orders import End, Greet
 from chat.past import identity
 from chat.registry.base import ChannelRecord, Fate, new_epoch
 
@@ -93,6 +93,7 @@ class Follower:
         self._log = log
         self._held: list[Parcel] | None = []  # while the stream is read; another list, where it has to be read once more
         self._has_begun = False
+        self._has_gap = False  # something that is not logged may not have been heard
         self._told = Flag()
         self._reading: gevent.Greenlet[[], None] | None = None
 
@@ -119,6 +120,7 @@ class Follower:
         """
         if self._subscriber is not None:
             self._held = []
+            self._has_gap = True
             self.catch_up()
 
     # What the broker calls
@@ -177,6 +179,7 @@ class Follower:
         if self._held is not None:
             if len(self._held) == HELD:
                 self._held = []  # what of them is logged the stream has too
+                self._has_gap = True
             self._held.append(heard)
         elif not self._lease.is_valid or heard.epoch != self.place.epoch or heard.first > self.recent.last + 1:
             self._held = [heard]
@@ -212,6 +215,9 @@ class Follower:
                 self._tell([event for event in heard.events() if not isinstance(event, LOGGED)])
         for heard in held[count:]:
             self._sort_in(heard)
+        if self._has_gap and self._subscriber is not None:
+            self._has_gap = False
+            self._subscriber.told(Greet())
 
     # Reading
 
@@ -248,6 +254,7 @@ class Follower:
         self._read_ahead(state)
         is_all = self.recent.last >= state.offset
         if is_all and state.is_closed and self._subscriber is not None:
+            self._has_gap = False
             self._subscriber.told(End())
         return is_all
 

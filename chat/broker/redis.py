@@ -23,7 +23,7 @@ from chat.bus.lease import Standing
 from chat.clock import Clock, SystemClock
 from chat.errors import BrokerUnavailable, ChannelClosed, ChatError
 from chat.event import LOGGED, Joined, Left, Logged, Past, Published, Whisper
-from chat.orders import End, Order
+from chat.orders import End, Greet, Order
 from chat.past import changed, fold, page
 from chat.registry.base import ChannelRecord
 
@@ -185,7 +185,9 @@ class RedisBroker(Broker):
         return self._log(key).follower.recent.last
 
     def forget(self, log: str, process: str) -> bool:
-        is_wanting = bool(self._bus.call(FORGET, log, [self._bus.key(log, "meta")], [process]))
+        keys = [self._bus.key(log, "meta"), self._bus.key(log, "topic")]
+        word = self._bus.shard(log).publish_word
+        is_wanting = bool(self._bus.call(FORGET, log, keys, [process, word, parcel.packed(Greet())]))
         if is_wanting:
             for follower, _ in self._open.values():
                 if follower.record.log == log:

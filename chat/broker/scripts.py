@@ -181,7 +181,9 @@ return 1
 """)
 
 FORGET: Final = Script("""
--- KEYS meta; ARGV who is dead -> whether that one was to archive, and has not archived all
+-- KEYS meta, topic; ARGV who is dead, how to publish, an order: who came and left by that one may not have been told
+-- -> whether that one was to archive, and has not archived all
+redis.call(ARGV[2], KEYS[2], ARGV[3])
 local meta = redis.call('HMGET', KEYS[1], 'archiver', 'offset', 'archived')
 if meta[1] ~= ARGV[1] then return 0 end
 redis.call('HDEL', KEYS[1], 'archiver')

@@ -250,6 +250,43 @@ def test_what_is_told_last_of_who_has_come_and_left_is_true_whoever_is_slow_to_s
     wait_until(lambda: any(isinstance(event, Left) for event in bob.events))
 
 
+def roster(conn: DirectFake) -> tuple[list[str], int, bool]:
+    """Who is here by the last welcome, how many, and whether nothing was missed."""
+    welcome = [event for event in conn.events if isinstance(event, Welcome)][-1]
+    return [user.username for user in welcome.users], welcome.count, welcome.recovered
+
+
+def test_members_are_told_who_is_here_after_a_time_in_which_their_process_heard_nothing(one, two):
+    here, there = one.server.create_channel("lobby"), two.server.get_channel("lobby")
+    bob, cyd = enter_directly(there, "bob"), enter(here, "cyd")
+    wait_until(lambda: sum(isinstance(event, Joined) for event in bob.events) == 2)
+    shard, topic = two.fleet.bus.shard(there.log), two.server._broker._open[f"lobby/{there.log}"].topic
+    shard.remove(topic)
+    cyd.close()
+    enter_directly(here, "ada")
+    here.new_broadcast("one", "ada")
+    one.server.flush()
+    shard.add(topic)
+
+    wait_until(lambda: roster(bob) == (["ada", "bob"], 2, True))
+
+    assert texts(bob) == ["one"]
+    assert bob.closing is None
+
+
+@pytest.mark.logs_errors
+def test_members_are_told_who_is_here_when_a_process_died_before_it_could_say_who_had_left(one, two):
+    here, there = one.server.create_channel("lobby"), two.server.get_channel("lobby")
+    bob = enter_directly(here, "bob")
+    enter_directly(there, "ada")
+    wait_until(lambda: sum(isinstance(event, Joined) for event in bob.events) == 2)
+    [ada] = there._loop.members.values()
+    two.server._presence.release(f"lobby/{there.log}", "ada", ada.id)
+    two.die()
+
+    wait_until(lambda: roster(bob) == (["bob"], 1, True), timeout=5)
+
+
 class Hooks:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []

@@ -1,12 +1,19 @@
 """Who comes and who goes, in small rooms and in large ones."""
 
 import logging
+from collections.abc import Sequence
+
+import pytest
 
 from chat import ChatChannel, PipeConn
+from chat.broker import MemoryBroker
 from chat.crowd import LARGE, LISTED, NOTICES, PERIOD, period
-from chat.event import Joined, Left, Presence, User, Welcome
+from chat.errors import BrokerUnavailable, ChatError
+from chat.event import Joined, Left, Presence, Published, User, Welcome
 from chat.hooks import Hooks
+from chat.loop import OWED
 from chat.notices import Notices
+from chat.orders import Order
 from chat.presence import MemoryPresence
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear, hear_until, leave, wait_until
@@ -259,3 +266,63 @@ def test_a_folded_notice_of_a_room_that_has_ended_comes_to_nobody(lobby, clock):
     clock.advance(PERIOD)
 
     assert lobby.is_closed
+
+
+class Away(MemoryBroker):
+    """A log that cannot be reached at times."""
+
+    is_away = False
+
+    def publish(self, key: str, events: Sequence[Published]) -> Sequence[int | ChatError]:
+        if self.is_away:
+            raise BrokerUnavailable
+        return super().publish(key, events)
+
+    def tell(self, key: str, order: Order) -> None:
+        if self.is_away:
+            raise BrokerUnavailable
+        super().tell(key, order)
+
+
+@pytest.mark.logs_errors
+def test_whoever_came_or_left_while_nobody_could_be_told_is_made_known_as_soon_as_that_can_be(make_server, clock):
+    broker = Away()
+    lobby = make_server(backends={"broker": broker}).create_channel("lobby")
+    witness, bob = (enter_directly(lobby, name) for name in ("witness", "bob"))
+    lobby.flush()
+    broker.is_away = True
+    bob.hang_up()
+    enter_directly(lobby, "ada")
+    lobby.flush()
+    for _ in range(2):
+        clock.advance(OWED)
+        lobby.flush()
+    assert [type(event) for event in witness.events] == [Welcome, Joined, Joined]  # its own, and bob's
+
+    broker.is_away = False
+    clock.advance(OWED)
+    wait_until(lambda: isinstance(witness.events[-1], Welcome))
+
+    welcome = witness.events[-1]
+    assert ([user.username for user in welcome.users], welcome.count) == (["ada", "witness"], 2)
+    assert (welcome.recovered, welcome.epoch, welcome.offset) == (True, lobby.epoch, lobby.offset)
+
+
+@pytest.mark.logs_errors
+def test_how_many_are_here_need_not_be_known_for_telling_who_has_left(make_server):
+    class Uncounted(MemoryPresence):
+        is_away = False
+
+        def count(self, channel: str) -> int:
+            if self.is_away:
+                raise BrokerUnavailable
+            return super().count(channel)
+
+    presence = Uncounted()
+    lobby = make_server(backends={"presence": presence}).create_channel("lobby")
+    witness, bob = (enter_directly(lobby, name) for name in ("witness", "bob"))
+    lobby.flush()
+    presence.is_away = True
+    bob.hang_up()
+
+    wait_until(lambda: [event.username for event in notices(witness) if isinstance(event, Left)] == ["bob"])

@@ -175,7 +175,7 @@ def unanswered(server: RedisServer) -> Iterator[None]:
         server.pause()
         try:
             yield
-            gevent.sleep(0.05)
+            gevent.idle()  # it is on its way
             connection.send_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         finally:
             server.resume()

@@ -238,7 +238,7 @@ def test_a_server_that_hangs_for_a_while_costs_nothing(p1: Process, p2: Process,
     p1.say("one")
     valkey.pause()
     saying = [attempt(process.say, process.name) for process in (p1, p2)]
-    gevent.sleep(0.05)
+    gevent.idle()
     valkey.resume()
 
     assert sorted(offset for one in saying for offset in one.get(timeout=3)) == [2, 3]

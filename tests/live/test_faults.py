@@ -91,7 +91,8 @@ def pinged(wire: Wire) -> None:
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopped]:
-    with faulty_server(tmp_path_factory.mktemp("stopped"), **SETTINGS) as (server, faulty):
+    # On a busy machine it may be stopped for longer than the minute after which gunicorn would kill it.
+    with faulty_server(tmp_path_factory.mktemp("stopped"), "--timeout", "300", **SETTINGS) as (server, faulty):
         stopped = Stopped(server, faulty)
         try:
             yield stopped

@@ -29,6 +29,7 @@ from typing import Any
 
 from sqlalchemy import create_engine
 
+from chat.crowd import LISTED
 from chat.database import upgrade
 from chat.engine import parse
 from chat.schema import CHAT
@@ -70,6 +71,7 @@ class Chaos:
         self._cutter = cutter
         self._casts = casts
         self._dice = dice
+        self._members: dict[str, set[str]] = {channel: set() for channel in CHANNELS}
         self._began = time.monotonic()
 
     def enter(self, clients: int) -> None:
@@ -85,6 +87,8 @@ class Chaos:
         rooms = (lambda: sorted(self._dice.sample(CHANNELS, self._dice.randint(1, 3)))), (lambda: CHANNELS)
         for cast, group, choose in zip(self._casts, names, rooms, strict=True):
             channels = {name: choose() for name in group}
+            for channel, members in self._members.items():
+                members |= {name for name in group if channel in channels[name]}
             cast.ask("enter", url=url, channels=channels, sessions=sessions, seed=self._dice.getrandbits(32))
         self._shares = [len(group) / len(people) for group in names]
 
@@ -163,7 +167,18 @@ class Chaos:
             for state in states
             if state["last"].get(name, end) < end
         ]
-        return "; ".join(behind)
+        return "; ".join(behind) or (self._strangers() if self._site.is_shared else "")
+
+    def _strangers(self) -> str:
+        """Who is wrong about who is here, for by now everybody is; "" when nobody is."""
+        crowds = self._casts[0].ask("crowds")
+        wrong = [
+            f"{name} has {len(members)} members, and somebody counts {count} and does not know {sorted(members - {*users})}"
+            for name, members in self._members.items()
+            for count, users in crowds.get(name, ())
+            if count != len(members) or (count <= LISTED and members != {*users})
+        ]
+        return "; ".join(wrong[:5])
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class Guest:
         self.asked: list[Asked] = []
         self.complaints: list[str] = []
         self._client = ChatClient(url, login=Login(name, PASSWORD))
-        self._channels: dict[str, ClientChannel] = {}
+        self.channels: dict[str, ClientChannel] = {}
         self._own: dict[str, list[int]] = {}  # offsets of what it has said and can still change
         self._dice = dice
         self._known = known
@@ -49,7 +49,7 @@ class Guest:
     def enter(self, names: list[str]) -> None:
         """Blocks."""
         for name in names:
-            channel = self._channels[name] = self._client.join(name)
+            channel = self.channels[name] = self._client.join(name)
             assert channel.position is not None
             self._own[name] = []
             self.views[name] = View(self.name, name, [Chapter(channel.position.offset, {}, [])])
@@ -61,7 +61,7 @@ class Guest:
         def go_on() -> None:
             while True:
                 gevent.sleep(self._dice.expovariate(1 / pause))
-                self._speak(self._dice.choice(list(self._channels)))
+                self._speak(self._dice.choice(list(self.channels)))
 
         self._talker = self._spawn(go_on)
 
@@ -89,7 +89,7 @@ class Guest:
         return greenlet
 
     def _speak(self, name: str) -> None:
-        channel, own, luck = self._channels[name], self._own[name], self._dice.random()
+        channel, own, luck = self.channels[name], self._own[name], self._dice.random()
         text = f"{self.name} says {len(self.asked)} {'é…😀 ' * int(self._dice.expovariate(0.2))}"
         if own and luck < DELETES:
             self._note(name, "delete", "", channel.delete(own.pop(self._dice.randrange(len(own)))))
@@ -178,6 +178,13 @@ class Guests:
             "began": sum(len(view.chapters) - 1 for view in self._views),
             "last": last,
         }
+
+    def crowds(self) -> dict[str, list[tuple[int, list[str]]]]:
+        """By channel, all that these clients take for who is here: how many, and whom they know of."""
+        found: dict[str, set[tuple[int, tuple[str, ...]]]] = {}
+        for name, channel in [pair for guest in self._guests for pair in guest.channels.items()]:
+            found.setdefault(name, set()).add((channel.count, tuple(sorted(channel.users))))
+        return {name: [(count, list(users)) for count, users in crowds] for name, crowds in found.items()}
 
     def write(self, path: str) -> None:
         Record(self._views, [said for guest in self._guests for said in guest.said()]).write(Path(path))

@@ -44,6 +44,8 @@ class Meta(NamedTuple):
 class Shared(Site):
     """gunicorn stays, and starts another worker for each that was killed."""
 
+    is_shared = True
+
     def __init__(self, instance: Path, database: Engine, workers: int, *args: str, **env: str) -> None:
         super().__init__()
         self.restarts = 0

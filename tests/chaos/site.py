@@ -24,6 +24,9 @@ Due = tuple[float, str]
 class Site(ABC):
     """A context manager; it serves from its beginning to its end."""
 
+    is_shared = False
+    """Whether several processes serve together."""
+
     def __init__(self) -> None:
         self.kills = 0
 

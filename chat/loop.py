@@ -534,6 +534,6 @@ class ChannelLoop:
         try:
             work(on)
         except BrokerUnavailable as exc:
-            self._log.error("channel %r: %s", self._record.name, exc)
+            self.out.complain(exc)
         except (Exception, gevent.Timeout):
             self._log.exception("channel %r could not do what it was asked", self._record.name)

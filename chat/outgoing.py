@@ -6,6 +6,7 @@ business with the log.  So it happens beside, in a `Lane`; typing, which keeps n
 
 from collections.abc import Callable, Sequence
 from logging import Logger
+from math import inf
 from typing import Final
 
 from gevent import Timeout
@@ -22,6 +23,7 @@ from chat.member import Member
 from chat.registry import ChannelRecord
 
 NOTICES: Final = (Joined, Left, Presence)
+REMINDER: Final = 10.0  # seconds between two lines in the log that tell the same
 NOT_WORTH_A_WORD: Final = (BrokerUnavailable, ChannelClosed, HookFailed, UserNotHere)  # logged before, or of no account
 
 
@@ -53,6 +55,7 @@ class Outgoing:
     __slots__ = (
         "_broker",
         "_clock",
+        "_complained",
         "_fanout",
         "_given_up",
         "_key",
@@ -87,6 +90,7 @@ class Outgoing:
         self._on_settled = on_settled
         self._on_untold = on_untold
         self._given_up = False
+        self._complained: dict[str, float] = {}  # of what, and when
         self._ordered: Lane[Said] = Lane(self._publish, waits=broker.waits, at_once=self._publish_at_once)
         if broker.waits:
             fanout.expect(self._ordered.wait_idle)
@@ -149,14 +153,24 @@ class Outgoing:
         """Tell a member why something was not done, even without an `id`.  Never yields."""
         self._fanout.put(Note(member, Refusal(id, error.code, str(error), error.retry, self._clock.now())))
 
+    def complain(self, error: ChatError) -> None:
+        """Log it.  Never yields.
+
+        While a log is away everybody says everything again, so that this is told once in a while only.
+        """
+        if isinstance(error, BrokerUnavailable):
+            now, text = self._clock.monotonic(), str(error)
+            if now - self._complained.get(text, -inf) < REMINDER:
+                return
+            self._complained[text] = now
+        self._log.error("channel %r: %s", self._name, error)
+
     def _answer_no(self, said: Said, error: ChatError) -> None:
         if said.done is not None:
             said.done.set_exception(error)
         elif said.member is not None:
             self.refuse(said.member, said.id, error)
-        elif not isinstance(
-            error, BrokerUnavailable | ChannelClosed | HookFailed | UserNotHere
-        ):  # logged before, or of no account
+        elif not isinstance(error, NOT_WORTH_A_WORD):
             self._log.error("channel %r: %s", self._name, error)
 
     # In the lanes
@@ -254,7 +268,7 @@ class Outgoing:
         if isinstance(exc, ChannelClosed):  # by another process, which has told its members
             return exc
         if isinstance(exc, ChatError):
-            self._log.error("channel %r: %s", self._name, exc)
+            self.complain(exc)
             return exc
         self._log.error("channel %r could not do what it was asked", self._name, exc_info=exc)
         return BrokerUnavailable()

@@ -10,6 +10,7 @@ from chat.errors import BrokerUnavailable, ChannelBusy
 from chat.event import Ack, Joined, Left, Message, Refusal, Whisper
 from chat.floor import SHARE
 from chat.member import EVERYBODY
+from chat.outgoing import REMINDER
 from chat.tokens import Grant
 from tests.chat.fakes import DirectFake, EventFormat, GatedArchive
 from tests.chat.steps import enter, enter_directly, hear, hear_until, never_yields, text_of, wait_until
@@ -191,6 +192,18 @@ class TestALogThatCannotBeWritten:
             (refusal,) = conn.wait_for(Refusal)
             assert (refusal.id, refusal.code, refusal.retry) == (id, "broker_unavailable", True)
         assert not any(isinstance(event, Message) for event in ada.events + bob.events)
+
+    def test_it_is_logged_once_in_a_while_however_often_it_is_tried(self, logged, archive, clock, caplog):
+        ada = enter_directly(logged, "ada")
+        archive.fault = BrokerUnavailable()
+        for number in range(3):
+            ada.say("one", id=f"a-{number}")
+            wait_until(lambda number=number: sum(isinstance(event, Refusal) for event in ada.events) == number + 1)
+        assert len(caplog.messages) == 1
+
+        clock.advance(REMINDER + 1)
+        ada.say("one", id="a-3")
+        wait_until(lambda: len(caplog.messages) == 2)
 
     def test_when_it_can_be_written_again_all_goes_on_without_a_hole(self, logged, archive):
         ada = enter_directly(logged, "ada")

@@ -29,7 +29,6 @@ from typing import Any
 
 from sqlalchemy import create_engine
 
-from chat.crowd import LISTED
 from chat.database import upgrade
 from chat.engine import parse
 from chat.schema import CHAT
@@ -38,7 +37,7 @@ from tests.chaos.record import Record
 from tests.chaos.shared import Shared
 from tests.chaos.site import Alone, Site
 from tests.chaos.troupe import Troupe
-from tests.chaos.verdict import Kept, judge
+from tests.chaos.verdict import Kept, judge, misjudged
 from tests.faults import Faults
 from tests.live.cable import Harm
 from tests.live.people import Person, Place
@@ -167,18 +166,9 @@ class Chaos:
             for state in states
             if state["last"].get(name, end) < end
         ]
-        return "; ".join(behind) or (self._strangers() if self._site.is_shared else "")
-
-    def _strangers(self) -> str:
-        """Who is wrong about who is here, for by now everybody is; "" when nobody is."""
-        crowds = self._casts[0].ask("crowds")
-        wrong = [
-            f"{name} has {len(members)} members, and somebody counts {count} and does not know {sorted(members - {*users})}"
-            for name, members in self._members.items()
-            for count, users in crowds.get(name, ())
-            if count != len(members) or (count <= LISTED and members != {*users})
-        ]
-        return "; ".join(wrong[:5])
+        if not behind and self._site.is_shared:
+            behind = list(misjudged(self._members, self._casts[0].ask("crowds")))
+        return "; ".join(behind)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from tests.valkey import RedisServer
 
 RESTARTS = 2  # of the Valkey
 PARTITION = 10.0  # seconds: as long as a lease
-LINES = 2000  # of the log, at most: what fails is told, and tried again after a pause
+LINES = 1000  # of the log, at most: what fails is told, and tried again after a pause
 BURIED_ALIVE = "is taken for dead"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.record import Chapter, Event, Item, Record, Said, View
-from tests.chaos.verdict import Kept, judge, judge_archive
+from tests.chaos.verdict import Kept, judge, judge_archive, misjudged
 from tests.faults import Faults
 
 TEXTS = {1: "one", 2: "two", 3: "drei", 5: "three", 6: "six"}
@@ -230,3 +230,20 @@ def test_a_channel_of_which_nothing_is_archived_is_found() -> None:
     judge_archive({}, {"lobby": 1}, faults)
 
     assert set(faults.counts) == {"unarchived"}
+
+
+@pytest.mark.parametrize(
+    ("count", "users", "complaints"),
+    [(2, ["ann", "bob"], 0), (1, ["ann"], 2), (3, ["ann", "bob", "cy"], 2), (2, ["ann", "cy"], 1)],
+)
+def test_who_takes_somebody_to_be_here_or_not_who_is_not_or_is_found(count: int, users: list[str], complaints: int) -> None:
+    crowds = {"lobby": [(2, ["ann", "bob"]), (count, users)]}
+
+    assert len(list(misjudged({"lobby": {"ann", "bob"}, "attic": set()}, crowds))) == complaints
+
+
+def test_in_a_large_room_not_everybody_is_known_and_all_are_counted() -> None:
+    members = {f"user{number}" for number in range(101)}
+
+    assert list(misjudged({"lobby": members}, {"lobby": [(101, ["user1"])]})) == []
+    assert len(list(misjudged({"lobby": members}, {"lobby": [(102, ["user1"])]}))) == 1

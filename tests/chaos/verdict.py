@@ -3,8 +3,9 @@ records that were doctored.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
+from chat.crowd import LISTED
 from tests.chaos.record import Chapter, Event, Item, Record, View
 from tests.faults import Faults
 
@@ -37,6 +38,19 @@ def judge_archive(kept: Kept, ends: Mapping[str, int], faults: Faults) -> None:
             faults.add("archived twice", f"{channel} has {len(twice)} twice, the first at {twice[0]}")
         if beyond := sorted(offset for offset in counts if not 1 <= offset <= end):
             faults.add("beyond", f"{channel} goes to {end}, and {beyond[0]} is kept")
+
+
+def misjudged(members: Mapping[str, Set[str]], crowds: Mapping[str, Iterable[tuple[int, Sequence[str]]]]) -> Iterator[str]:
+    """Tell where somebody is wrong about who is in a channel; `crowds` are all who are taken to be there.
+
+    In a large one names are left out.
+    """
+    for channel, there in members.items():
+        for count, users in crowds.get(channel, ()):
+            if count != len(there):
+                yield f"{channel} has {len(there)} members, and somebody counts {count}"
+            if count <= LISTED and (wrong := there ^ {*users}):
+                yield f"somebody is wrong about {min(wrong)} in {channel}"
 
 
 def fold(events: Iterable[Event], items: Mapping[int, Item] | None = None) -> dict[int, Item]:

@@ -111,7 +111,7 @@ class Ear(Line):
         topic = self._topics.get(name)
         if kind == self._message:
             if topic is not None and not topic.is_new:  # or it is meant for one of that name before it
-                self._try(lambda: topic.listener.heard(answer[2]))
+                self._try(topic.listener.heard, answer[2])
         elif self._asked and (kind, name) == (self._asked[0].word, self._asked[0].name):
             word, asked, _ = self._asked.popleft()
             if word == self._subscribe and topic is not None and topic is asked:
@@ -156,8 +156,8 @@ class Ear(Line):
         self._asked.append(_Asked(b"pong", None, monotonic()))
         self._put(pack("PING"))
 
-    def _try(self, work: Callable[[], None]) -> None:
+    def _try(self, work: Callable[..., None], *args: Any) -> None:
         try:
-            work()
+            work(*args)
         except Exception:
             self._log.exception("what was heard could not be taken")

@@ -21,7 +21,7 @@ from chat.bus.connecting import DEADLINE, Connect
 from chat.turn import yield_turn
 
 LOOKS: Final = 5  # in a deadline: whether one has passed
-SLICE: Final = 0.005  # seconds of reading before others get a turn: what never stops coming never blocks
+SLICE: Final = 0.005  # seconds of taking what is read before others get a turn: what never stops coming never blocks
 
 
 class Line(ABC):
@@ -138,18 +138,20 @@ class Line(ABC):
 
     def _read(self, connection: AbstractConnection) -> None:
         read, heard = connection.read_response, self._heard
-        turn_at = monotonic()
+        busy = 0.0  # seconds, since others had a turn
         while True:
             try:
                 answer = read(disable_decoding=True, disconnect_on_error=False)
             except (ResponseError, BusyLoadingError) as exc:  # the parser has read them to their end
+                self._heard_at = monotonic()
                 self._refused(exc)
             else:
+                self._heard_at = monotonic()
                 heard(answer)
-            self._heard_at = monotonic()
-            if self._heard_at - turn_at > SLICE:
+            busy += monotonic() - self._heard_at
+            if busy > SLICE:
                 yield_turn()
-                turn_at = monotonic()
+                busy = 0.0
 
     def _write(self, connection: AbstractConnection) -> None:
         try:

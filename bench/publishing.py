@@ -40,7 +40,8 @@ class _Ear:
     def __init__(self) -> None:
         self.heard_count = 0
 
-    def heard(self, events: Sequence[Published]) -> None:
+    def heard(self, events: Sequence[Published], process: str = "") -> None:
+        del process
         self.heard_count += len(events)
 
     def moved(self, place: Place) -> None:

@@ -1,8 +1,9 @@
 """From the broker to the members: one greenlet a channel, one write per member and turn.
 
 All that waits is taken at once; each event is encoded once per format, and every member gets the same bytes, however many
-messages they hold.  There is no timer: with one message in flight its latency is that of a direct write.  Only a large
-room that the log is taking more for just now waits a fraction of its own time: in two parts it would take twice as long.
+messages they hold.  With one message in flight its latency is that of a direct write.  Only where a turn takes long is
+waited for what is to be in it, because in two parts it would take twice as long: a fraction of that time for what the log
+is taking just now, and some milliseconds at most for other processes that are saying as much.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,9 @@ SLICE: Final = 0.005  # seconds of writing before other channels and sockets get
 BACKLOG: Final = 256  # items that wait while a turn is written, before publishers wait
 PATIENCE: Final = 0.25  # of the time that the last turn took, for what the log is taking just now
 DEAR: Final = 0.002  # seconds that the last turn took at least for that to be worth while
+HOLD: Final = 8.0  # times what the last turn took, from its end, for what other processes say; but not more than
+HOLD_MOST: Final = 0.01  # seconds
+HELD: Final = 0.0005  # seconds that the last turn took at least for that to be worth while
 LOOK: Final = 64  # writes between two looks at the clock: about 0.3 ms
 
 
@@ -91,6 +95,11 @@ class Fanout:
         self._groups: dict[Format, Group] = {}
         self._users: dict[str, tuple[Member, ...]] = {}
         self._took = 0.0  # seconds for the last turn
+        self._ended = 0.0  # when the last turn did
+        self._speakers: set[str] = set()  # processes whose words wait
+        self._awaited: set[str] = set()  # processes whose words the last turn wrote
+        self._awaited_items = 0.0  # as many as the last turn wrote, or half of what was awaited before
+        self._is_holding = False
         self._was_sliced = False  # whether others had a turn in the middle of it
         self._wait_for_log: Callable[[float], None] | None = None
         self._greenlet = gevent.spawn(self._run)
@@ -102,17 +111,18 @@ class Fanout:
         """
         self._wait_for_log = wait_for_log
 
-    def heard(self, events: Sequence[Published]) -> None:
-        """Take a batch from the broker.  Never yields."""
+    def heard(self, events: Sequence[Published], process: str = "") -> None:
+        """Take a batch from the broker, of that process.  Never yields."""
         self._items.extend(events)
-        self._work.set()
+        self._speakers.add(process)
+        self._wake()
 
     def put(self, item: Arrival | Note | Moved | Again) -> None:
         """Take what is no event, in its place among the batches.  Never yields."""
         if isinstance(item, Again) and item in self._items:
             return
         self._items.append(item)
-        self._work.set()
+        self._wake()
 
     @property
     def is_large(self) -> bool:
@@ -158,13 +168,16 @@ class Fanout:
                 self._await_more()
                 began = perf_counter()
                 items, self._items = self._items, []
+                self._awaited, self._speakers = self._speakers, set()
+                self._awaited_items = max(len(items), self._awaited_items / 2)
                 self._writing = len(items)
                 self._room.set()
                 try:
                     self._turns(items)
                 except Exception:
                     self._log.exception("a batch could not be written to everybody")
-                self._took = perf_counter() - began
+                self._ended = perf_counter()
+                self._took = self._ended - began
                 self._written += self._writing
                 self._writing = 0
                 self._wrote.set()
@@ -187,11 +200,32 @@ class Fanout:
 
     def _await_more(self) -> None:
         """Who comes and goes, or types, waits for no log."""
-        if self._wait_for_log is None or self._took < DEAR:
+        if self._wait_for_log is None or not any(isinstance(item, LOGGED) for item in self._items):
             return
-        if any(isinstance(item, LOGGED) for item in self._items):
+        if len(self._awaited) > 1 and self._took >= HELD:
+            self._hold()
+        elif self._took >= DEAR:
             gevent.sleep(0)  # whatever was said by now shall be on its way
             self._wait_for_log(PATIENCE * self._took)
+
+    def _hold(self) -> None:
+        """Wait until all processes have spoken again whose words the last turn wrote, or as much waits as it wrote.
+
+        Each of them goes on when it has heard the same, so that otherwise each turn would write the words of one.
+        """
+        rest = self._ended + min(HOLD * self._took, HOLD_MOST) - perf_counter()
+        if rest > 0 and not self._is_whole():
+            self._is_holding = True
+            self._work.clear()
+            self._work.wait(rest)
+            self._is_holding = False
+
+    def _is_whole(self) -> bool:
+        return self._awaited <= self._speakers or len(self._items) >= min(self._awaited_items, BACKLOG)
+
+    def _wake(self) -> None:
+        if not self._is_holding or self._is_whole():
+            self._work.set()
 
     def _turns(self, items: Iterable[Item]) -> None:
         turn = Turn()

@@ -199,9 +199,9 @@ class ChannelLoop:
 
     # What the broker says: `chat.broker.Subscriber`
 
-    def heard(self, events: Sequence[Published]) -> None:
+    def heard(self, events: Sequence[Published], process: str = "") -> None:
         """Write it to all members."""
-        self.fanout.heard(events)
+        self.fanout.heard(events, process)
 
     def moved(self, place: Place) -> None:
         """Tell all members, and have them listed again."""

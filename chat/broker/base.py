@@ -22,8 +22,8 @@ class Place(NamedTuple):
 class Subscriber(Protocol):
     """What a channel hears of its log.  Never yields."""
 
-    def heard(self, events: Sequence[Published]) -> None:
-        """A whole batch, in order."""
+    def heard(self, events: Sequence[Published], process: str = "") -> None:
+        """A whole batch, in order; `process` is who has published it, where several do and it is known."""
 
     def moved(self, place: Place) -> None:
         """The log goes on from `place`: some events before it may be lost, or were not heard here."""

@@ -191,9 +191,9 @@ class Follower:
         events = heard.events()
         if heard.first <= self.recent.last:  # the stream had it already
             events = [event for event in events if not isinstance(event, LOGGED) or event.offset > self.recent.last]
-        self._tell(events)
+        self._tell(events, heard.process)
 
-    def _tell(self, events: Sequence[Published]) -> None:
+    def _tell(self, events: Sequence[Published], process: str = "") -> None:
         logged = [event for event in events if isinstance(event, LOGGED)]
         if logged:
             self.recent.add(logged, self._clock.monotonic())
@@ -201,7 +201,7 @@ class Follower:
         if len(logged) < len(events):
             self.whispered.add_all([event for event in events if isinstance(event, Whisper)], self._clock.monotonic())
         if events and self._subscriber is not None:
-            self._subscriber.heard(events)
+            self._subscriber.heard(events, process)
         self._told.set()
 
     def _release(self, count: int) -> None:

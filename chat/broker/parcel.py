@@ -1,7 +1,8 @@
 """What travels through a Redis: some events of one log, as a header and a line of JSON for each.
 
-The header says the epoch, the offset of the first logged event (or of the next one, where none of these is logged), and how
-many of them are logged.  Whoever takes a parcel numbers them: so the server need not look into the lines.
+The header says the epoch, the offset of the first logged event (or of the next one, where none of these is logged), how
+many of them are logged, and which process has published them.  Whoever takes a parcel numbers them: so the server need not
+look into the lines.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ class Parcel(NamedTuple):
     logged: int
     """How many of them are logged."""
     lines: bytes
+    process: str = ""
+    """Who has published it, as far as is known."""
 
     @classmethod
     def of_entry(cls, epoch: str, entry: tuple[bytes, Sequence[bytes]]) -> "Parcel":
@@ -54,8 +57,8 @@ class Parcel(NamedTuple):
 def read(payload: bytes) -> Parcel:
     """Read the header.  Raises: ValueError."""
     header, _, lines = payload.partition(b"\n")
-    epoch, first, count = header.split(b" ")
-    return Parcel(epoch.decode(), int(first), int(count), lines)
+    epoch, first, count, process = header.decode().split(" ", 3)
+    return Parcel(epoch, int(first), int(count), lines, process)
 
 
 def lines_of(events: Sequence[Published]) -> bytes:

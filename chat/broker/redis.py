@@ -246,6 +246,7 @@ class RedisBroker(Broker):
             "".join(self._kind(event) for event in events),
             lines,
             b"" if len(logged) == len(events) else parcel.lines_of(logged),
+            self._lease.process,
             *(_field(event.sender, event.id) if event.id else b"" for event in logged),
             *(self._names(events) if len(logged) < len(events) else ()),
         ]

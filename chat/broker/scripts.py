@@ -34,7 +34,7 @@ if not meta[1] or meta[1] == ARGV[1] then
         redis.call('DEL', KEYS[2])
         redis.call('HSET', KEYS[1], 'archived', base)
     end
-    redis.call(ARGV[4], KEYS[3], string.format('%s %.0f 0\\n', ARGV[2], base + 1))
+    redis.call(ARGV[4], KEYS[3], string.format('%s %.0f 0 \\n', ARGV[2], base + 1))
 end
 meta = redis.call('HMGET', KEYS[1], 'epoch', 'base', 'offset', 'archived', 'closed')
 return {meta[1], meta[2], meta[3], meta[4], meta[5] or '', {}}
@@ -44,8 +44,8 @@ PUBLISH: Final = Script("""
 -- KEYS meta, stream, ids, earlier ids, topic, who is listed
 -- ARGV how to publish, epoch, last offset known here, milliseconds since 1970, events that the stream keeps,
 --      events of one epoch that may wait for the archive (0: there is none), for each line its kind (logged 'L', who has
---      come 'j', who has left 'l', others 'n'), lines, lines of what is logged ('': all are), then for each logged one its
---      sender and id ('': none), and for each who has come or left the name
+--      come 'j', who has left 'l', others 'n'), lines, lines of what is logged ('': all are), who publishes, then for each
+--      logged one its sender and id ('': none), and for each who has come or left the name
 -- -> who archives, first offset [, the offset of each, where some were said before]; or a word
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'archived', 'closed', 'archiver', 'base')
 if meta[4] then return 'closed' end
@@ -58,7 +58,7 @@ if room > 0 and count > 0 and offset - math.max(archived, tonumber(meta[6])) >= 
 
 local ids, known = {}, {}
 for i = 1, count do
-    if ARGV[9 + i] ~= '' then ids[#ids + 1] = ARGV[9 + i] end
+    if ARGV[10 + i] ~= '' then ids[#ids + 1] = ARGV[10 + i] end
 end
 if #ids > 0 then
     for key = 3, 4 do
@@ -75,8 +75,8 @@ end
 -- Who has come is told only as long as they are here, and who has left as long as not: so what is told last is true, though
 -- the process that a user has left may be slower to say so than the one that the user has come back to.
 local untrue = {}
-if #ARGV > 9 + count then
-    local n = 9 + count
+if #ARGV > 10 + count then
+    local n = 10 + count
     for i = 1, #kinds do
         local kind = string.sub(kinds, i, i)
         if kind == 'j' or kind == 'l' then
@@ -96,7 +96,7 @@ if next(known) or next(untrue) then
         local place
         if is_logged then
             n = n + 1
-            place = known[ARGV[9 + n]]
+            place = known[ARGV[10 + n]]
             if not place then
                 offset = offset + 1
                 place = string.format('%.0f', offset)
@@ -104,7 +104,7 @@ if next(known) or next(untrue) then
             end
             places[n] = place
         end
-        if is_logged and not known[ARGV[9 + n]] or not is_logged and not untrue[i] then kept[#kept + 1] = line end
+        if is_logged and not known[ARGV[10 + n]] or not is_logged and not untrue[i] then kept[#kept + 1] = line end
     end
     lines = #kept > 0 and table.concat(kept, '\\n') .. '\\n' or ''
     logged = #kept_logged > 0 and table.concat(kept_logged, '\\n') .. '\\n' or ''
@@ -123,7 +123,7 @@ if offset >= first then
     local said = {}
     local place = first
     for i = 1, count do
-        local id = ARGV[9 + i]
+        local id = ARGV[10 + i]
         if not known[id] then
             if id ~= '' then
                 said[#said + 1] = id
@@ -137,7 +137,7 @@ if offset >= first then
     end
 end
 if lines ~= '' then
-    local header = ARGV[2] .. ' ' .. begin .. ' ' .. string.format('%.0f', offset - first + 1)
+    local header = string.format('%s %s %.0f %s', ARGV[2], begin, offset - first + 1, ARGV[10])
     redis.call(ARGV[1], KEYS[5], header .. '\\n' .. lines)
 end
 return {meta[5] or '', begin, places}

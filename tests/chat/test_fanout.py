@@ -1,16 +1,21 @@
 """One write a member and turn, one encoding a format and turn."""
 
 import os
+from collections.abc import Callable
+from datetime import UTC, datetime
 from time import perf_counter
 
 import gevent
 import pytest
 from gevent import get_hub
 
+from chat.broker import MemoryBroker, Place, Subscriber
 from chat.closing import KICKED
 from chat.event import Joined, Message, Whisper
 from chat.fanout import LOOK, SLICE
+from chat.registry import ChannelRecord
 from chat.requests import Publish
+from chat.turn import yield_turn
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear_until, wait_until
 
@@ -211,10 +216,14 @@ def test_a_probe_reaches_every_member_of_a_silent_channel(lobby, clock):
 
 
 class Slow(DirectFake):
-    """Takes a tenth of a slice for each write."""
+    """Takes a tenth of a slice for each write, or so many slices."""
+
+    def __init__(self, form, *, slices: float = 0.1) -> None:
+        super().__init__(form)
+        self._slices = slices
 
     def write(self, data):
-        until = perf_counter() + SLICE / 10
+        until = perf_counter() + SLICE * self._slices
         while perf_counter() < until:
             pass
         super().write(data)
@@ -282,3 +291,88 @@ def test_after_a_turn_of_several_slices_what_sockets_have_brought_is_in_the_next
         os.close(there)
 
     assert [[event.text for event in batch] for batch in form.batches] == [["hello"], ["early", "late"]]
+
+
+class Elsewhere(MemoryBroker):
+    """Of which other processes are a part, whose words the test says."""
+
+    waits = True
+
+    def open(self, record: ChannelRecord, subscriber: Subscriber) -> Place:
+        self._subscriber = subscriber
+        place = super().open(record, subscriber)
+        self._offset = place.offset
+        return place
+
+    def say(self, *processes: str) -> None:
+        """One word each."""
+        for process in processes:
+            self._offset += 1
+            message = Message("", f"{self._offset} {process}", datetime.now(UTC), offset=self._offset)
+            self._subscriber.heard([message], process)
+
+
+class TestWhatOtherProcessesSay:
+    """A turn costs a large room the same however much it writes."""
+
+    ROUNDS = 20
+
+    @pytest.fixture
+    def broker(self) -> Elsewhere:
+        return Elsewhere()
+
+    @pytest.fixture
+    def room(self, make_server, broker, form):
+        return make_server(backends={"broker": broker}).create_channel("room")
+
+    def rounds(self, room, broker: Elsewhere, dear: DirectFake, first: tuple[str, ...], then: Callable[[], None]) -> int:
+        """In how many rounds one write brought all that was said after a turn with the words of `first`."""
+        wrote_once = 0
+        for _ in range(self.ROUNDS):
+            broker.say(*first)
+            room.flush()
+            dear.writes.clear()
+            then()
+            for _ in range(5):
+                yield_turn()
+            wrote_once += len(dear.writes) == 1
+            room.flush()
+        return wrote_once
+
+    def test_is_in_one_turn_where_it_was_in_the_last_one(self, room, broker, form):
+        dear = Slow(form, slices=0.4)
+        room.connect_user("dear", dear)
+
+        def one_after_the_other() -> None:
+            broker.say("p1")
+            for _ in range(5):
+                yield_turn()
+            broker.say("p2")
+
+        assert self.rounds(room, broker, dear, ("p1", "p2"), one_after_the_other) > self.ROUNDS / 2
+
+    def test_is_not_waited_for_where_one_process_speaks_alone(self, room, broker, form):
+        dear = Slow(form, slices=0.4)
+        room.connect_user("dear", dear)
+
+        assert self.rounds(room, broker, dear, ("p1",), lambda: broker.say("p1")) == self.ROUNDS
+
+    def test_is_not_waited_for_once_there_is_as_much_as_there_was(self, room, broker, form):
+        dear = Slow(form, slices=0.4)
+        room.connect_user("dear", dear)
+
+        assert self.rounds(room, broker, dear, ("p1", "p2", "p1"), lambda: broker.say("p1", "p1", "p1")) == self.ROUNDS
+
+    def test_is_not_waited_for_where_a_turn_takes_no_time(self, room, broker, form):
+        cheap = enter_directly(room, "cheap", form)
+
+        assert self.rounds(room, broker, cheap, ("p1", "p2"), lambda: broker.say("p1")) == self.ROUNDS
+
+    def test_is_waited_for_no_longer_than_that_is_worth(self, room, broker, form):
+        dear = Slow(form, slices=0.4)
+        room.connect_user("dear", dear)
+        broker.say("p1", "p2")
+        room.flush()
+        broker.say("p1")
+
+        assert [event.text for event in dear.wait_for(Message, 3)] == ["1 p1", "2 p2", "3 p1"]

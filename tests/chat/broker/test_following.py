@@ -151,7 +151,7 @@ def test_so_it_is_when_too_much_comes_after_the_log_was_looked_at(start: Start, 
 
 def test_what_comes_from_an_epoch_that_has_ended_is_ignored(p1: Process, p2: Process, valkey: RedisServer):
     """Somebody's connection leads to a server that was the master, say."""
-    stale = b"e0 1 1\n" + parcel.lines_of([said("stale")])
+    stale = b"e0 1 1 p9\n" + parcel.lines_of([said("stale")])
     valkey.ask("PUBLISH", TOPIC.decode(), stale.decode())
     talk(p1, 50)
 
@@ -163,7 +163,7 @@ def test_what_comes_from_an_epoch_that_has_ended_is_ignored(p1: Process, p2: Pro
 def test_what_comes_ahead_of_what_the_log_has_is_ignored(p1: Process, p2: Process, valkey: RedisServer):
     p1.say("one")
     wait_until(lambda: settled(p1, p2))
-    valkey.ask("PUBLISH", TOPIC.decode(), f"{p1.epoch} 3 1\n{parcel.lines_of([said('stale')]).decode()}")
+    valkey.ask("PUBLISH", TOPIC.decode(), f"{p1.epoch} 3 1 p9\n{parcel.lines_of([said('stale')]).decode()}")
     wait_until(lambda: settled(p1, p2))
     p1.say("two")
 

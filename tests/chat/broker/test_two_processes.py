@@ -20,6 +20,14 @@ def test_each_hears_what_the_other_says_at_the_same_offset(p1: Process, p2: Proc
     assert p1.offsets == p2.offsets == [1, 2, 3]
 
 
+def test_each_knows_which_process_has_said_it(p1: Process, p2: Process):
+    p1.say("one", "two")
+    p2.say("three")
+
+    wait_until(lambda: settled(p1, p2))
+    assert p1.heard.processes == p2.heard.processes == ["p1", "p2"]
+
+
 def test_who_comes_later_is_at_the_same_place_and_has_at_hand_what_was_said(p1: Process, start: Start):
     p1.say("one", "two")
     p1.say("three")

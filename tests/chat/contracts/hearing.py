@@ -19,12 +19,13 @@ class Heard:
 
     def __init__(self) -> None:
         self.batches: list[list[Published]] = []
-
+        self.processes: list[str] = []
         self.places: list[Place] = []
         self.orders: list[Order] = []
 
-    def heard(self, events: Sequence[Published]) -> None:
+    def heard(self, events: Sequence[Published], process: str = "") -> None:
         self.batches.append(list(events))
+        self.processes.append(process)
 
     def moved(self, place: Place) -> None:
         self.places.append(place)

@@ -7,6 +7,7 @@ from typing import Final
 import gevent
 
 from chat.bus import Bus, Topic
+from chat.bus.backoff import Backoff
 from chat.bus.bus import PREFIX
 from chat.bus.lease import LEASE, Lease
 from chat.errors import BrokerUnavailable
@@ -30,7 +31,9 @@ class Fleet:
         self.bus = Bus(urls, self._log, prefix=prefix)
         self.lease = Lease(self.bus, self._log, lease)
         self._topic = self.bus.key(TAG, "topic")
-        self._subscriptions: list[tuple[str, Topic]] = []
+        self._everybody: Topic | None = None
+        self._presence: tuple[str, Topic] | None = None  # with its tag
+        self._reading: gevent.Greenlet[[], None] | None = None
         self._on_session_ended: OnSessionEnded = lambda _: None
 
     @property
@@ -44,16 +47,19 @@ class Fleet:
 
     def start(self, on_dead: Callable[[str], None], on_lost: Callable[[], None], on_forgotten: Callable[[], None]) -> None:
         """Become one of them; see `Lease.start`.  Blocks.  Raises: BrokerUnavailable."""
+        tag = _tag(self.lease.process)
+        self._presence = tag, self.bus.subscribe(tag, self.bus.key(tag, "topic"), _Presence())
         self.lease.start(on_dead, lambda: self._lost(on_lost), on_forgotten)
-        self._subscribe(TAG, self._topic, _Everybody(self))
-        self._be_there()
+        self._everybody = self.bus.subscribe(TAG, self._topic, _Everybody(self))
 
     def stop(self) -> None:
         """Leave them.  Blocks; idempotent."""
-        for tag, topic in self._subscriptions:
-            self.bus.unsubscribe(tag, topic)
-        self._subscriptions = []
+        if self._everybody is not None:
+            self.bus.unsubscribe(TAG, self._everybody)
+        if self._reading is not None:
+            self._reading.kill()
         self.lease.stop()
+        self._be_gone()
         self.bus.close()
 
     def is_gone(self, process: str) -> bool:
@@ -81,27 +87,35 @@ class Fleet:
 
     def read_ended(self) -> None:
         """Act on all that was told while we did not hear.  Never yields."""
-        gevent.spawn(self._read_ended)
+        if self._reading is not None:
+            self._reading.kill(block=False)  # what it is answered may be older
+        self._reading = gevent.spawn(self._read_ended)
 
     def _read_ended(self) -> None:
-        try:
-            ended = self.bus.do(TAG, "ZRANGE", self.bus.key(TAG, "ended"), 0, -1)
-        except BrokerUnavailable:
-            return  # we shall return once more
+        backoff = Backoff()
+        while True:
+            try:
+                ended = self.bus.do(TAG, "ZRANGE", self.bus.key(TAG, "ended"), 0, -1)
+                break
+            except BrokerUnavailable:  # hearing may be possible sooner than asking
+                backoff.wait()
         for session in ended:
             self._on_session_ended(session.decode())
 
-    def _subscribe(self, tag: str, topic: bytes, listener: "_Everybody | _Presence") -> None:
-        self._subscriptions.append((tag, self.bus.subscribe(tag, topic, listener)))
-
-    def _be_there(self) -> None:
-        """Be found by `is_gone`."""
-        tag = _tag(self.lease.process)
-        self._subscribe(tag, self.bus.key(tag, "topic"), _Presence())
-
     def _lost(self, on_lost: Callable[[], None]) -> None:
+        """Whoever asks for the old name finds nobody, for the new one us, as soon as we can be heard.  Never yields."""
+        self._be_gone()
+        tag = _tag(self.lease.process)
+        topic = Topic(self.bus.key(tag, "topic"), _Presence())
+        self._presence = tag, topic
+        self.bus.shard(tag).add(topic)
         on_lost()
-        gevent.spawn(self._be_there)
+
+    def _be_gone(self) -> None:
+        """Be found by `is_gone` no more.  Never yields; idempotent."""
+        if self._presence is not None:
+            self.bus.unsubscribe(*self._presence)
+            self._presence = None
 
     def _is_absent(self, process: str) -> bool:
         tag = _tag(process)

@@ -166,8 +166,8 @@ class Lease:
             "this process was silent for more than %g s and is taken for dead: all its connections end", self._lease
         )
         self._since = None
-        self._on_lost()
         self._process = _name()
+        self._on_lost()
         self._renew()
 
     def _bury(self, process: str) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from time import clock_gettime
+from time import clock_gettime, time
 
 import gevent
 import pytest
 
 from chat import ServerConf
 from chat.archive.sql import SqlArchive
-from chat.bus.lease import CLOCK
+from chat.bus.lease import CLOCK, TAG
 from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED, TAKEN_FOR_DEAD
 from chat.conn import PipeConn
 from chat.crowd import LARGE
@@ -22,11 +22,14 @@ from chat.errors import (
     UserNotHere,
 )
 from chat.event import Joined, Left, Message, Presence, User, Welcome, Whisper
+from chat.fleet import TAG as EVERYBODY
 from chat.fleet import Fleet
 from chat.member import Resume
 from chat.registry.boot import VOLATILE
 from chat.registry.sql import SqlRegistry
 from chat.shared import make_shared_server
+from chat.testing import no_greenlet_left
+from chat.turn import yield_turn
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear, wait_until
 
@@ -47,6 +50,12 @@ class House:
         """No word to anybody, as by kill -9: what holds its sockets has gone."""
         gevent.kill(self.fleet.lease._greenlet)
         self.fleet.bus.close()
+
+    def take_for_dead(self) -> None:
+        """As another one does that finds its lease run out; it learns of it when it renews that."""
+        lease = self.fleet.lease
+        gevent.kill(lease._greenlet)
+        self.fleet.bus.do(TAG, "ZADD", lease._keys[2], int(time()), lease.process)
 
     def stop(self) -> None:
         self.server.close()
@@ -370,6 +379,52 @@ def test_who_was_silent_for_longer_than_its_lease_closes_its_members_before_it_t
     assert texts(ada) == []
     enter_directly(two.server.get_channel("lobby"), "ada")
     assert one.server.get_channel("lobby").get_users() == ["ada", "bob"]
+
+
+@pytest.mark.logs_errors
+def test_who_goes_on_under_another_name_is_found_by_that_one_only(one, two):
+    old = two.fleet.lease.process
+    two.take_for_dead()
+    two.fleet.lease._renew()
+
+    wait_until(lambda: one.fleet.is_gone(old))
+    assert not one.fleet.is_gone(two.fleet.lease.process)
+
+
+@pytest.mark.logs_errors
+def test_who_cannot_hear_while_it_gets_another_name_is_found_by_that_one_once_it_hears_again(one, two):
+    two.take_for_dead()
+    ear = two.fleet.bus.shard(TAG)._ear
+    ear.hang_up()
+    wait_until(lambda: not ear.is_up)
+    two.fleet.lease._renew()
+
+    wait_until(lambda: not one.fleet.is_gone(two.fleet.lease.process))
+
+
+@pytest.mark.logs_errors
+def test_who_hears_again_before_it_can_ask_learns_all_the_same_which_logins_have_ended(one, two):
+    ended: list[str] = []
+    two.fleet.watch_sessions(ended.append)
+    shard, topic = two.fleet.bus.shard(EVERYBODY), two.fleet._everybody
+    shard.remove(topic)
+    one.fleet.end_session("s1")
+    shard._link.hang_up()
+    wait_until(lambda: not shard._link.is_up)
+    shard.add(topic)
+
+    wait_until(lambda: ended == ["s1"])
+
+
+@pytest.mark.logs_errors
+def test_who_cannot_ask_which_logins_have_ended_gives_that_up_at_its_end(one, two):
+    link = two.fleet.bus.shard(EVERYBODY)._link
+    link.close()
+    wait_until(lambda: not link.is_up)
+    with no_greenlet_left():
+        two.fleet.read_ended()
+        yield_turn()
+        two.server.close()
 
 
 @pytest.mark.logs_errors

@@ -357,7 +357,7 @@ class ChatServer:
             channel.see_off(gone)
 
     def _taken_for_dead(self) -> None:
-        for channel in self._channels.values():
+        for channel in {*self._channels.values(), *self._closing}:
             channel.drop_all(TAKEN_FOR_DEAD)
 
     def _put_back_held(self, channel: ChatChannel) -> None:

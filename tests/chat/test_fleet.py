@@ -6,6 +6,7 @@ from time import clock_gettime, time
 
 import gevent
 import pytest
+from gevent.event import Event as Flag
 
 from chat import ServerConf
 from chat.archive.sql import SqlArchive
@@ -30,6 +31,7 @@ from chat.registry.sql import SqlRegistry
 from chat.shared import make_shared_server
 from chat.testing import no_greenlet_left
 from chat.turn import yield_turn
+from tests.chat.broker.processes import attempt
 from tests.chat.fakes import DirectFake, EventFormat
 from tests.chat.steps import enter, enter_directly, hear, wait_until
 
@@ -379,6 +381,34 @@ def test_who_was_silent_for_longer_than_its_lease_closes_its_members_before_it_t
     assert texts(ada) == []
     enter_directly(two.server.get_channel("lobby"), "ada")
     assert one.server.get_channel("lobby").get_users() == ["ada", "bob"]
+
+
+@pytest.mark.logs_errors
+def test_who_is_taken_for_dead_closes_the_members_of_a_channel_too_that_a_hook_keeps_from_ending(start):
+    is_called, may_return = Flag(), Flag()
+
+    class Slow:
+        def on_connect(self, channel, username) -> None:
+            if username == "bob":
+                is_called.set()
+                may_return.wait()
+
+    one, two = start(), start(controller=Slow())
+    one.server.create_channel("lobby")
+    there = two.server.get_channel("lobby")
+    ada = enter_directly(there, "ada")
+    entering = attempt(enter_directly, there, "bob")
+    wait_until(is_called.is_set)
+    one.server.get_channel("lobby").close()
+    wait_until(lambda: there.is_closed)
+    assert ada.closing is None
+    two.take_for_dead()
+    two.fleet.lease._renew()
+    may_return.set()
+    entering.join()
+    ada.wait_for_end()
+
+    assert ada.closing == TAKEN_FOR_DEAD
 
 
 @pytest.mark.logs_errors

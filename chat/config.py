@@ -63,6 +63,12 @@ class ServerConf:
         if self.logger is not None and not isinstance(self.logger, Logger):
             raise ValueError(f"logger: a logging.Logger is wanted, not {self.logger!r}")
 
+    @property
+    def at_hand(self) -> tuple[int, float]:
+        """How many events of a channel a broker has at hand, and for how many seconds: none that retention would take."""
+        recent = min(self.recent_events, self.retention_count or self.recent_events)
+        return recent, min(self.recent_age, self.retention_age or self.recent_age)
+
 
 def check_fields(conf: "DataclassInstance") -> None:
     """Make sure that sizes (int) and seconds or rates (float) are above 0, and that switches are bool.

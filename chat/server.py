@@ -68,7 +68,7 @@ class ChatServer:
         self._presence = MemoryPresence() if presence is None else presence
         self._registry = MemoryRegistry(self._clock) if registry is None else registry
         if broker is None:
-            recent, age = kept(self._conf)
+            recent, age = self._conf.at_hand
             broker = MemoryBroker(archive, recent=recent, age=age, clock=self._clock)
         self._archive = archive
         self._broker = broker
@@ -403,9 +403,3 @@ class ChatServer:
             archive.forget(sorted(ended))
         if late := [log for log in self._registry.sweep(age) if log not in ended]:  # come of age in between
             archive.forget(late)
-
-
-def kept(conf: ServerConf) -> tuple[int, float]:
-    """How many events of a channel a broker has at hand, and for how many seconds: none that retention would take away."""
-    recent = min(conf.recent_events, conf.retention_count or conf.recent_events)
-    return recent, min(conf.recent_age, conf.retention_age or conf.recent_age)

@@ -7,7 +7,7 @@ from chat.config import ServerConf
 from chat.fleet import Fleet
 from chat.presence.redis import RedisPresence
 from chat.registry import Registry
-from chat.server import ChatServer, kept
+from chat.server import ChatServer
 from chat.tokens.redis import RedisTokens
 
 
@@ -20,7 +20,7 @@ def make_shared_server(
     Raises: BrokerUnavailable, which says why the Redis cannot be reached.
     """
     clock = clock or SystemClock()
-    recent, age = kept(conf)
+    recent, age = conf.at_hand
     bus, lease = fleet.bus, fleet.lease
     fleet.connect()
     try:

@@ -150,5 +150,18 @@ def test_an_unknown_field_is_refused():
         ServerConf(colour="red")
 
 
+@pytest.mark.parametrize(
+    ("retention", "at_hand"),
+    [
+        ({}, (10, 60.0)),
+        ({"retention_count": 11, "retention_age": 61.0}, (10, 60.0)),
+        ({"retention_count": 9}, (9, 60.0)),
+        ({"retention_age": 59.0}, (10, 59.0)),
+    ],
+)
+def test_no_more_is_at_hand_than_is_kept(retention, at_hand):
+    assert ServerConf(recent_events=10, recent_age=60.0, **retention).at_hand == at_hand
+
+
 def test_equal_settings_are_equal():
     assert ServerConf(inbox=5) == ServerConf(inbox=5) != ServerConf(inbox=6)

@@ -1,6 +1,6 @@
 """The server: which channels are loaded, and the way in by token."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import count
 from logging import Logger, getLogger
@@ -13,13 +13,13 @@ from gevent.lock import RLock
 
 from chat.archive import Archive, Unread
 from chat.broker import Broker, MemoryBroker
+from chat.burial import Burial
 from chat.channel import PATIENCE, ChatChannel, Keeper
 from chat.clock import Clock, SystemClock
 from chat.closing import SERVER_CLOSED, TAKEN_FOR_DEAD, Closing
 from chat.config import ServerConf
 from chat.conn import Conn, as_direct
-from chat.errors import ChannelClosed, ChatError, IdleChannel, InvalidChannel, ServerClosed
-from chat.event import User
+from chat.errors import ChannelClosed, ChatError, IdleChannel, ServerClosed
 from chat.member import EVERYBODY, Member
 from chat.names import check_channel_name, check_display_name, check_username
 from chat.presence import MemoryPresence, Presence
@@ -82,7 +82,8 @@ class ChatServer:
         self._fleet = fleet
         self._keeper = Keeper(self._new_id, self._registry.lasting, self._on_close, self._on_closed_elsewhere, self._on_end)
         if fleet is not None:
-            fleet.start(self._bury, self._taken_for_dead, broker.look_round)
+            burial = Burial(fleet.lease, self._presence, broker, self.get_channel, lambda: self._is_closed)
+            fleet.start(burial.bury, self._taken_for_dead, broker.look_round)
         self._clock.later(self._conf.token_cleanup_delay, self._sweep_tokens)
         self._clock.later(self._conf.channel_cleanup_delay, self._sweep_channels)
 
@@ -334,27 +335,6 @@ class ChatServer:
 
     def _new_id(self) -> str:
         return f"{self._fleet.lease.process}.{next(_ids)}" if self._fleet is not None else str(next(_ids))
-
-    def _bury(self, process: str) -> None:
-        """See to what a process has left behind that died: its members have left, and its part of the archive's work."""
-        assert self._fleet is not None
-        for key in self._fleet.lease.left_by(process):
-            if self._is_closed:
-                return
-            name, _, log = key.rpartition("/")
-            gone = self._presence.forget(key, process)
-            if self._broker.forget(log, process) or gone:
-                self._see_off(name, log, gone)
-        self._fleet.lease.buried(process)
-
-    def _see_off(self, name: str, log: str, gone: Sequence[User]) -> None:
-        """Have that channel loaded, which archives what is not, and say who has left."""
-        try:
-            channel = self.get_channel(name)
-        except (InvalidChannel, ChannelClosed):
-            return
-        if channel.log == log:
-            channel.see_off(gone)
 
     def _taken_for_dead(self) -> None:
         for channel in {*self._channels.values(), *self._closing}:

@@ -48,7 +48,8 @@ LAYERS = """
     chat.loop
     chat.reception
     chat.channel
-    chat.controller chat.server
+    chat.burial chat.controller
+    chat.server
     chat.shared
     chat.client.errors chat.client.closings chat.client.position
     chat.client.backoff chat.client.hearing chat.client.watchdog chat.client.pace chat.client.receipt chat.client.address

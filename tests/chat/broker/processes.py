@@ -17,6 +17,7 @@ from chat.registry import ChannelRecord, Fate
 from chat.testing import TurnedClock
 from tests.chat.contracts.hearing import DATE, LOBBY, Alive, Heard
 from tests.chat.contracts.troubled import Troubled
+from tests.chat.steps import wait_until
 from tests.valkey import RedisServer
 
 T = TypeVar("T")
@@ -164,19 +165,18 @@ def snapshot(server: RedisServer) -> Forget:
 
 
 @contextmanager
-def unanswered(server: RedisServer) -> Iterator[None]:
-    """What is asked inside is done, but the connection breaks before it is answered.
+def unanswered(server: RedisServer, *processes: Process) -> Iterator[None]:
+    """What these ask inside is done, but their connections break before it is answered.
 
-    The server finds both waiting when it goes on, what was asked and that it shall hang up, and does them in that order.
+    The server finds it waiting when it goes on, and behind it that they have hung up.
     """
-    with server.client() as client:
-        connection = client.connection_pool.get_connection()
-        connection.connect()
-        server.pause()
-        try:
-            yield
-            gevent.idle()  # it is on its way
-            connection.send_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        finally:
-            server.resume()
-        connection.read_response()
+    links = [process.bus.shard(LOBBY.log)._link for process in processes]
+    server.pause()
+    try:
+        yield
+        gevent.idle()  # it is asked
+        wait_until(lambda: not any(link._out for link in links))  # and written
+        for link in links:
+            link.hang_up()
+    finally:
+        server.resume()

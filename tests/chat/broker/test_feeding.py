@@ -145,7 +145,7 @@ def test_of_what_nobody_archived_the_stream_stays(start: Start, archive, valkey:
 @pytest.mark.logs_errors
 def test_who_has_not_heard_that_it_is_to_archive_asks_again(start: Start, archive, clock, valkey: RedisServer):
     p1 = start("p1", archive).open()  # and its claim is on its way
-    with unanswered(valkey):
+    with unanswered(valkey, p1):
         pass
     p1.insist("one")
     assert archiver(p1) == "p1"

@@ -104,7 +104,7 @@ class Model:
         if what == "say":
             self.publish(who, events)
         elif what == "say unanswered":
-            with unanswered(self.server):
+            with unanswered(self.server, *self.living):
                 saying = gevent.spawn(self.publish, who, events)
             saying.get()
         elif what == "say while it breaks":

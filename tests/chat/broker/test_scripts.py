@@ -90,10 +90,11 @@ def test_offsets_are_exact_however_large(start: Start, offset):
 @pytest.mark.logs_errors
 def test_what_was_said_but_not_answered_has_its_offset_when_it_is_said_again(p1: Process, p2: Process, valkey: RedisServer):
     p1.say("one")
-    with unanswered(valkey):
+    with unanswered(valkey, p1):
         saying = attempt(p1.say, "two", "three")
     assert isinstance(saying.get(timeout=2), BrokerUnavailable)
     wait_until(lambda: p1.bus.is_up)
+    wait_until(lambda: p1.look()[1] == 3)
 
     assert p1.say("four", "three", "two") == [4, 3, 2]
     wait_until(lambda: settled(p1, p2))

@@ -1,9 +1,8 @@
 """From the broker to the members: one greenlet a channel, one write per member and turn.
 
 All that waits is taken at once; each event is encoded once per format, and every member gets the same bytes, however many
-messages they hold.  With one message in flight its latency is that of a direct write.  Only where a turn takes long is
-waited for what is to be in it, because in two parts it would take twice as long: a fraction of that time for what the log
-is taking just now, and some milliseconds at most for other processes that are saying as much.
+messages they hold.  With one message in flight its latency is that of a direct write; only a large room that is busy waits
+for what is about to come: see `chat.pace`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,15 +20,11 @@ from chat.errors import ChatError
 from chat.event import LOGGED, Ack, Event, IsTyping, Logged, Page, Published, Refusal, User, Welcome, Whisper
 from chat.format import Format
 from chat.member import Member, State, Step
+from chat.pace import Pace
 from chat.turn import yield_turn
 
 SLICE: Final = 0.005  # seconds of writing before other channels and sockets get a turn
 BACKLOG: Final = 256  # items that wait while a turn is written, before publishers wait
-PATIENCE: Final = 0.25  # of the time that the last turn took, for what the log is taking just now
-DEAR: Final = 0.002  # seconds that the last turn took at least for that to be worth while
-HOLD: Final = 8.0  # times what the last turn took, from its end, for what other processes say; but not more than
-HOLD_MOST: Final = 0.01  # seconds
-HELD: Final = 0.0005  # seconds that the last turn took at least for that to be worth while
 LOOK: Final = 64  # writes between two looks at the clock: about 0.3 ms
 
 
@@ -94,14 +89,8 @@ class Fanout:
         self._room = Flag()
         self._groups: dict[Format, Group] = {}
         self._users: dict[str, tuple[Member, ...]] = {}
-        self._took = 0.0  # seconds for the last turn
-        self._ended = 0.0  # when the last turn did
-        self._speakers: set[str] = set()  # processes whose words wait
-        self._awaited: set[str] = set()  # processes whose words the last turn wrote
-        self._awaited_items = 0.0  # as many as the last turn wrote, or half of what was awaited before
-        self._is_holding = False
+        self._pace = Pace(lambda: len(self._items))
         self._was_sliced = False  # whether others had a turn in the middle of it
-        self._wait_for_log: Callable[[float], None] | None = None
         self._greenlet = gevent.spawn(self._run)
 
     def expect(self, wait_for_log: Callable[[float], None]) -> None:
@@ -109,12 +98,12 @@ class Fanout:
 
         `wait_for_log` returns when nothing is on its way, or after that many seconds.
         """
-        self._wait_for_log = wait_for_log
+        self._pace.wait_for_log = wait_for_log
 
     def heard(self, events: Sequence[Published], process: str = "") -> None:
         """Take a batch from the broker, of that process.  Never yields."""
         self._items.extend(events)
-        self._speakers.add(process)
+        self._pace.heard(process)
         self._wake()
 
     def put(self, item: Arrival | Note | Moved | Again) -> None:
@@ -166,18 +155,15 @@ class Fanout:
         while True:
             while self._items:
                 self._await_more()
-                began = perf_counter()
+                self._pace.begins()
                 items, self._items = self._items, []
-                self._awaited, self._speakers = self._speakers, set()
-                self._awaited_items = max(len(items), self._awaited_items / 2)
                 self._writing = len(items)
                 self._room.set()
                 try:
                     self._turns(items)
                 except Exception:
                     self._log.exception("a batch could not be written to everybody")
-                self._ended = perf_counter()
-                self._took = self._ended - began
+                self._pace.ends(min(len(items), BACKLOG))
                 self._written += self._writing
                 self._writing = 0
                 self._wrote.set()
@@ -200,32 +186,12 @@ class Fanout:
 
     def _await_more(self) -> None:
         """Who comes and goes, or types, waits for no log."""
-        if self._wait_for_log is None or not any(isinstance(item, LOGGED) for item in self._items):
-            return
-        if len(self._awaited) > 1 and self._took >= HELD:
-            self._hold()
-        elif self._took >= DEAR:
-            gevent.sleep(0)  # whatever was said by now shall be on its way
-            self._wait_for_log(PATIENCE * self._took)
-
-    def _hold(self) -> None:
-        """Wait until all processes have spoken again whose words the last turn wrote, or as much waits as it wrote.
-
-        Each of them goes on when it has heard the same, so that otherwise each turn would write the words of one.
-        """
-        rest = self._ended + min(HOLD * self._took, HOLD_MOST) - perf_counter()
-        if rest > 0 and not self._is_whole():
-            self._is_holding = True
-            self._work.clear()
-            self._work.wait(rest)
-            self._is_holding = False
-
-    def _is_whole(self) -> bool:
-        return self._awaited <= self._speakers or len(self._items) >= min(self._awaited_items, BACKLOG)
+        if any(isinstance(item, LOGGED) for item in self._items):
+            self._pace.await_more()
 
     def _wake(self) -> None:
-        if not self._is_holding or self._is_whole():
-            self._work.set()
+        self._work.set()
+        self._pace.more()
 
     def _turns(self, items: Iterable[Item]) -> None:
         turn = Turn()

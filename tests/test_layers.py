@@ -41,7 +41,7 @@ LAYERS = """
     chat.broker.following
     chat.broker.redis
     chat.broker
-    chat.member
+    chat.member chat.pace
     chat.fanout chat.notices chat.floor chat.changes chat.lane chat.typists
     chat.outgoing
     chat.reader

@@ -41,7 +41,8 @@ class Burial:
     def bury(self, process: str) -> None:
         """See to all that it has left behind.  Blocks.
 
-        Raises: BrokerUnavailable; then, as where the server is closed meanwhile, somebody has to do it again.
+        Raises: BrokerUnavailable, DatabaseUnavailable; then, as where the server is closed meanwhile, somebody has to do it
+        again.
         """
         for key in self._estates.left_by(process):
             if self._is_closed():
@@ -50,7 +51,8 @@ class Burial:
             gone = self._presence.forget(key, process)
             if self._broker.forget(log, process) or gone:
                 self._see_off(name, log, gone)
-        self._estates.buried(process)
+        if not self._is_closed():
+            self._estates.buried(process)
 
     def _see_off(self, name: str, log: str, gone: Sequence[User]) -> None:
         """Have that channel loaded, which archives what is not, and say who has left."""

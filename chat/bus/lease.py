@@ -15,7 +15,7 @@ import gevent
 
 from chat.bus.bus import Bus
 from chat.bus.link import Script
-from chat.errors import BrokerUnavailable
+from chat.errors import BrokerUnavailable, ChatError
 
 TAG: Final = "processes"
 LEASE: Final = 10.0  # seconds
@@ -174,8 +174,8 @@ class Lease:
         self._log.warning("process %s is dead; what it has left behind is seen to", process)
         try:
             self._on_dead(process)
-        except BrokerUnavailable:
-            self._log.warning("process %s is not buried yet; somebody will try again", process)
+        except ChatError as exc:
+            self._log.warning("process %s is not buried yet (%s); somebody will try again", process, exc)
 
 
 def _name() -> str:

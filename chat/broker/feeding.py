@@ -7,7 +7,7 @@ on where it was; what both of them write is written once, for the archive knows 
 from collections.abc import Sequence
 from logging import Logger
 from random import uniform
-from typing import Final
+from typing import Final, NamedTuple
 
 import gevent
 from gevent.event import AsyncResult
@@ -31,31 +31,26 @@ PATIENCE: Final = 10.0  # seconds for what was heard to be archived, or tried; t
 REST: Final = 1.0  # seconds between two attempts
 
 
+class Means(NamedTuple):
+    """What all logs of one process are followed and archived with."""
+
+    bus: Bus
+    archive: Archive | None
+    lease: Standing
+    clock: Clock
+    log: Logger
+
+
 class Feeder:
     """What one process does for the archive of one log; without an archive nothing."""
 
-    def __init__(
-        self,
-        record: ChannelRecord,
-        meta: bytes,
-        recent: Recent,
-        *,
-        bus: Bus,
-        archive: Archive | None,
-        lease: Standing,
-        clock: Clock,
-        log: Logger,
-    ) -> None:
+    def __init__(self, record: ChannelRecord, meta: bytes, recent: Recent, means: Means) -> None:
         self._name = record.name
         self._tag = record.log
         self._meta = meta
-        self._stream = bus.key(record.log, "stream")
+        self._stream = means.bus.key(record.log, "stream")
         self._recent = recent
-        self._bus = bus
-        self._archive = archive
-        self._lease = lease
-        self._clock = clock
-        self._log = log
+        self._bus, self._archive, self._lease, self._clock, self._log = means
         self._epoch = record.epoch
         self._archived = 0  # as was last known here
         self._is_mine = False

@@ -7,24 +7,19 @@ event once and in order, or that its log goes on from another place.
 
 from collections.abc import Sequence
 from datetime import timedelta
-from logging import Logger
 from random import uniform
 from typing import Any, Final, NamedTuple
 
 import gevent
 from gevent.event import Event as Flag
 
-from chat.archive.base import Archive
 from chat.broker import parcel
 from chat.broker.base import Place, Subscriber
-from chat.broker.feeding import Feeder
+from chat.broker.feeding import Feeder, Means
 from chat.broker.parcel import Parcel
 from chat.broker.recent import Recent
 from chat.broker.said import Said
 from chat.broker.scripts import BEGIN, STATE
-from chat.bus import Bus
-from chat.bus.lease import Standing
-from chat.clock import Clock
 from chat.errors import BrokerUnavailable, ChannelClosed
 from chat.event import LOGGED, Published, Whisper
 from chat.orders import End, Greet
@@ -67,30 +62,15 @@ class _State(NamedTuple):
 class Follower:
     """Hears one log from `begin` on: a `chat.bus.Listener`."""
 
-    def __init__(
-        self,
-        record: ChannelRecord,
-        subscriber: Subscriber,
-        recent: Recent,
-        *,
-        bus: Bus,
-        archive: Archive | None,
-        lease: Standing,
-        clock: Clock,
-        log: Logger,
-    ) -> None:
+    def __init__(self, record: ChannelRecord, subscriber: Subscriber, recent: Recent, means: Means) -> None:
         self.record = record
-        self.keys = Keys(*(bus.key(record.log, kind) for kind in ("meta", "stream", "topic")))
+        self.keys = Keys(*(means.bus.key(record.log, kind) for kind in ("meta", "stream", "topic")))
         self.place = Place(record.epoch, 0)
         self.recent = recent
-        self.feeder = Feeder(record, self.keys.meta, recent, bus=bus, archive=archive, lease=lease, clock=clock, log=log)
+        self.feeder = Feeder(record, self.keys.meta, recent, means)
         self.whispered = Said()
         self._subscriber: Subscriber | None = subscriber  # None once it has ended
-        self._bus = bus
-        self._lease = lease
-        self._archive = archive
-        self._clock = clock
-        self._log = log
+        self._bus, self._archive, self._lease, self._clock, self._log = means
         self._held: list[Parcel] | None = []  # while the stream is read; another list, where it has to be read once more
         self._has_begun = False
         self._has_gap = False  # something that is not logged may not have been heard

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from chat.archive.base import Archive
 from chat.broker import parcel
 from chat.broker.base import Broker, Place, Subscriber
+from chat.broker.feeding import Means
 from chat.broker.following import Follower
 from chat.broker.memory import RECENT, RECENT_AGE
 from chat.broker.recent import Recent
@@ -75,20 +76,11 @@ class RedisBroker(Broker):
         self._keep = recent
         self._age = age
         self._clock = clock or SystemClock()
-        self._logger = log or getLogger("chat")
+        self._means = Means(bus, archive, lease, self._clock, log or getLogger("chat"))
         self._open: dict[str, _Open] = {}
 
     def open(self, record: ChannelRecord, subscriber: Subscriber) -> Place:
-        follower = Follower(
-            record,
-            subscriber,
-            Recent(record.offset, self._keep, self._age),
-            bus=self._bus,
-            archive=self._archive,
-            lease=self._lease,
-            clock=self._clock,
-            log=self._logger,
-        )
+        follower = Follower(record, subscriber, Recent(record.offset, self._keep, self._age), self._means)
         self._lease.note(record.key)
         topic = self._bus.subscribe(record.log, follower.keys.topic, follower)
         try:

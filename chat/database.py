@@ -12,7 +12,7 @@ from functools import partial
 from logging import getLogger
 from typing import Final, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, literal, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
@@ -80,6 +80,15 @@ class Database:
         It sees what was committed before.  Raises: as `run` does; some error of the database when `work` writes.
         """
         return self._told(self._executor.look, partial(_in_session, work=work))
+
+    def can_read(self, table: type[Base]) -> bool:
+        """Whether it answers just now, and has that table.  Blocks; for who asks all the time, so the log says nothing."""
+        query = select(literal(1)).select_from(table).limit(1)
+        try:
+            self._executor.look(partial(_in_session, work=lambda session: session.scalar(query)))
+        except (DatabaseUnavailable, DBAPIError):
+            return False
+        return True
 
     def _told(self, do: Callable[[Callable[[Engine], T]], T], job: Callable[[Engine], T]) -> T:
         try:

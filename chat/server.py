@@ -103,6 +103,11 @@ class ChatServer:
         """Whether it can reach the other processes, if there are any."""
         return self._fleet is None or self._fleet.is_up
 
+    @property
+    def loaded(self) -> int:
+        """How many channels this process has at hand.  Never yields."""
+        return len(self._channels)
+
     def request_token(
         self, username: str, channel: str, *, session: str | None = None, data: dict[str, object] | None = None
     ) -> str:

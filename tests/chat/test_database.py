@@ -12,6 +12,7 @@ from chat.database import Database
 from chat.engine import is_cooperative, parse
 from chat.errors import DatabaseUnavailable
 from chat.executor import CHECKPOINT_EVERY
+from chat.registry.sql import ChannelRow
 from chat.schema import CHAT
 from tests.chat.locks import holding
 
@@ -178,6 +179,18 @@ def test_a_closed_database_cannot_be_used(database):
 
     with pytest.raises(DatabaseUnavailable):
         one(database, "SELECT 1")
+
+
+def test_whether_a_table_can_be_read_is_told_and_the_log_says_nothing(database, caplog):
+    assert database.can_read(ChannelRow)
+
+    database.run(lambda session: session.execute(text("ALTER TABLE chat_channels RENAME TO gone")) and None)
+    assert not database.can_read(ChannelRow)
+    database.run(lambda session: session.execute(text("ALTER TABLE gone RENAME TO chat_channels")) and None)
+    assert database.can_read(ChannelRow)
+    database.close()
+    assert not database.can_read(ChannelRow)
+    assert caplog.messages == []
 
 
 def test_close_lets_what_runs_come_to_its_end(notes):

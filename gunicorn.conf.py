@@ -19,10 +19,19 @@ control_socket_disable = True  # it would be in the home folder, one for all ins
 
 
 def nworkers_changed(server, new, old):  # noqa: ARG001 (gunicorn's signature)
-    """Have an embedded Valkey run if there are several workers and no CHAT_REDIS_URL.
+    """Have an embedded Valkey run if there are several workers and no CHAT_REDIS_URL, and a folder for the metrics.
 
     Not on_starting: that comes after --preload has loaded the application, and not at a HUP.
     """
-    from web.valkey import start  # which imports nothing but Python's own
+    from web.scoreboard import make  # which import nothing but Python's own
+    from web.valkey import start
 
     start(server)
+    make(server)
+
+
+def child_exit(server, worker):
+    """Have the metrics of a worker that has ended shown no more."""
+    from web.scoreboard import forget  # which only then imports more than that
+
+    forget(server, worker.pid)

@@ -69,7 +69,7 @@ LAYERS = """
     web.valkey.home web.valkey.appending
     web.valkey.server
     web.valkey.tenancy web.valkey.supervisor
-    web.valkey
+    web.valkey web.scoreboard
 
     web.websocket.limits
     web.websocket.redact web.websocket.refusal web.websocket.serving
@@ -91,9 +91,9 @@ LAYERS = """
     web.accounts
     web.logins
     web.host web.account_commands
-    web.door
+    web.door web.metrics
     web.shortcut
-    web.routes web.routes.api web.routes.login web.routes.headers web.routes.health
+    web.routes web.routes.api web.routes.login web.routes.headers web.routes.health web.routes.metrics
     web.routes.account web.routes.page
     web.routes.channels web.routes.messages web.routes.tokens web.routes.socket web.draining
     web.extension

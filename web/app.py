@@ -25,11 +25,13 @@ from web.answers import headers_of, refusal, status_of
 from web.cookies import SessionCookies
 from web.extension import Chat
 from web.logins import Logins
+from web.metrics import Metrics
 from web.passwords import Passwords
 from web.routes.account import make_account
 from web.routes.headers import guard, harden
 from web.routes.health import make_health
 from web.routes.login import Sessions, make_login
+from web.routes.metrics import make_metrics
 from web.schema import ACCOUNTS
 from web.settings import database_url, secret_key
 from web.slowdown import Slowdown
@@ -71,7 +73,7 @@ def create_app(config: Mapping[str, object] | None = None, *, clock: Clock | Non
     chat = Chat(app)
     _configure(app, chat)
     _add_accounts(app, chat, clock or SystemClock())
-    app.register_blueprint(make_health(chat))
+    _add_health(app, chat)
     app.add_url_rule("/", "root", _go_home)
     _add_error_pages(app)
     app.after_request(lambda response: _harden(response, chat.settings.hsts))
@@ -113,6 +115,14 @@ def _add_accounts(app: Flask, chat: Chat, clock: Clock) -> None:
     chat.schemas.append(ACCOUNTS)
     chat.companions.append(logins)
     app.cli.add_command(make_account_commands(lambda: Database(database_url(chat.settings), *chat.schemas), clock))
+
+
+def _add_health(app: Flask, chat: Chat) -> None:
+    """What the operator asks, which an embedding application answers as it likes."""
+    metrics = Metrics(chat, lambda: chat.database)
+    app.register_blueprint(make_health(chat))
+    app.register_blueprint(make_metrics(metrics))
+    chat.companions.append(metrics)
 
 
 def _home() -> str:

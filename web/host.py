@@ -26,6 +26,10 @@ class Host(Protocol):
         """Whether new users should be sent here."""
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other processes may serve it too, over a Redis."""
+
+    @property
     def tokens(self) -> Throttle:
         """How many tokens one user may ask for."""
 

@@ -1,8 +1,8 @@
 """All settings: where they come from, what they mean, and what is wrong with them.
 
 `app.config["CHAT_X"]`, else the environment's `CHAT_X`, else the default.  This is the only file that reads the
-environment, but for `web.valkey`, whose turn comes before.  Everything is checked here, at start-up, because a wrong
-setting found at night is found too late.
+environment, but for `web.valkey` and `web.scoreboard`, whose turn comes before.  Everything is checked here, at start-up,
+because a wrong setting found at night is found too late.
 """
 
 import difflib

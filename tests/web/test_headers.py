@@ -23,6 +23,7 @@ ANSWERS = [
     ("POST", "/chat/token"),
     ("GET", "/chat/ws"),
     ("GET", "/healthz"),
+    ("GET", "/metrics"),
     ("POST", "/logout"),
     ("OPTIONS", "/login"),
     ("GET", "/nowhere"),

@@ -5,7 +5,7 @@
 # make audit   known vulnerabilities in what is installed; fails too where it cannot ask
 # make conformance    Autobahn's WebSocket cases, four minutes
 # make bench   beside its peers, half an hour; QUICK=1: two minutes; ARGS="--only latency": see python -m bench --help
-# make bench-cluster    several workers and hosts as one chat, beside one worker, 20 minutes; QUICK=1: four; the hosts take root
+# make bench-cluster    several workers and hosts as one chat, beside one worker, 17 minutes; QUICK=1: two; the hosts take root
 # make soak    thousands of clients that come, go and die at random, for 10 minutes; MINUTES=1 CLIENTS=500 SEED=7
 # make chaos   clients that lose their lines and a server that is killed, and is anything lost?; DATABASE=postgresql MINUTES=1 SEED=7
 #              WORKERS=3: so many workers and their Valkey, which is killed too, and once cut off

@@ -18,9 +18,10 @@ def enter(channel: ChatChannel, username: str) -> PipeClient:
 
 
 def enter_directly(channel: ChatChannel, username: str, form: Format | None = None, **options: int) -> DirectFake:
-    """Join with a conn that keeps events."""
+    """Join with a conn that keeps events, and return when the server listens to it."""
     conn = DirectFake(form or EventFormat(), **options)
     channel.connect_user(username, conn)
+    wait_until(lambda: conn.started)
     return conn
 
 

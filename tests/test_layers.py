@@ -66,7 +66,7 @@ LAYERS = """
     chat.testing chat.testing.fixtures
     chat
 
-    web.valkey.home web.valkey.appending
+    web.arbiter web.valkey.home web.valkey.appending
     web.valkey.server
     web.valkey.tenancy web.valkey.supervisor
     web.valkey web.scoreboard

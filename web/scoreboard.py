@@ -18,39 +18,15 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
+
+from web.arbiter import Arbiter
 
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX: Final = "chat-metrics-"
 # What is written to a file on a disk may have to wait for it, and a full one ends who writes (SIGBUS).
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 (mkdtemp makes what is nobody else's)
-
-
-class Log(Protocol):
-    """gunicorn's."""
-
-    def error(self, msg: str, *args: object) -> None: ...
-
-
-class Config(Protocol):
-    """gunicorn's."""
-
-    @property
-    def env(self) -> Mapping[str, str]: ...
-    @property
-    def uid(self) -> int: ...
-    @property
-    def gid(self) -> int: ...
-
-
-class Arbiter(Protocol):
-    """gunicorn's master."""
-
-    cfg: Config
-    log: Log
-
 
 _is_made = False
 

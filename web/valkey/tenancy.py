@@ -8,45 +8,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
+from web.arbiter import Arbiter, Log
 from web.valkey.home import Home, Unavailable
 from web.valkey.server import program
 
 PATIENCE: Final = 10.0  # seconds without a sign of life; what is being loaded is one
 POLL: Final = 0.02  # seconds between two looks
 ROOT: Final = Path(__file__).parents[2]  # where `web` is found
-
-
-class Log(Protocol):
-    """gunicorn's."""
-
-    def info(self, msg: str, *args: object) -> None: ...
-    def error(self, msg: str, *args: object) -> None: ...
-
-
-class Config(Protocol):
-    """gunicorn's."""
-
-    @property
-    def workers(self) -> int: ...
-    @property
-    def env(self) -> Mapping[str, str]: ...
-    @property
-    def uid(self) -> int: ...
-    @property
-    def gid(self) -> int: ...
-
-
-class Arbiter(Protocol):
-    """gunicorn's master."""
-
-    cfg: Config
-    log: Log
-    WORKERS: Mapping[int, object]
 
 
 class Tenancy:

@@ -1,5 +1,6 @@
 """What an operator sees at `/metrics`: all workers of one gunicorn, whichever of them is asked."""
 
+import fcntl
 import os
 import signal
 import stat
@@ -15,6 +16,7 @@ from websockets.protocol import State
 from tests.live.people import Person, Place
 from tests.live.servers import LISTENING, gunicorn, running, until, worker_of, workers_of
 from tests.valkey import OwnValkey
+from web.scoreboard import LOCK
 
 Scrape = Mapping[str, Mapping[str, float]]
 
@@ -112,6 +114,23 @@ def test_one_worker_has_a_private_folder_that_a_hup_keeps_and_the_master_of_a_us
             os.kill(successor, signal.SIGTERM)
         until(lambda: not second.exists(), "the end of the second master")
         assert "Traceback" not in server.log
+
+
+def test_what_is_left_of_a_master_and_workers_that_were_killed_the_next_one_removes(tmp_path: Path) -> None:
+    with gunicorn(tmp_path / "instance", "-w", "2") as (server, _):
+        until(lambda: len(workers_of(server)) == 2, "two workers", detail=lambda: server.log)
+        workers = workers_of(server)
+        folder = until(lambda: scoreboard_of(workers[0]), "its folder", detail=lambda: server.log)
+        for pid in (server.pid, *workers):
+            os.kill(pid, signal.SIGKILL)
+        with suppress(FileNotFoundError), (folder / LOCK).open() as lock:  # another one may have begun meanwhile
+            fcntl.flock(lock, fcntl.LOCK_EX)  # all have ended
+
+    with gunicorn(tmp_path / "instance", "-w", "2") as (server, where):
+        assert not folder.exists()
+        until(
+            lambda: scrape(Place(where))["chat_ready"] == all_of(workers_of(server), 1), "both", detail=lambda: server.log
+        )
 
 
 def _read(path: Path) -> str:

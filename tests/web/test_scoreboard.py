@@ -1,9 +1,12 @@
 """The folder for the metrics of several workers: whose it is, and how long it is there."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +17,11 @@ from web import scoreboard
 
 MAKE = """
 import os
+from pathlib import Path
 from types import SimpleNamespace
+from web import scoreboard
 from web.scoreboard import folder, make
+scoreboard.MEMORY = Path(os.environ.get("BASE", scoreboard.MEMORY))
 server = SimpleNamespace(cfg=SimpleNamespace(env={}, uid=os.geteuid(), gid=os.getegid()))
 make(server)
 made = folder()
@@ -28,7 +34,7 @@ print(made, oct(os.stat(made).st_mode & 0o777), sorted(set(("prometheus_client",
 """
 
 
-KILLED = """
+ORPHANED = """
 if os.fork():
     print(made, flush=True)
     os.kill(os.getpid(), 9)
@@ -60,20 +66,83 @@ def test_it_is_for_the_workers_alone_outlives_them_and_ends_with_its_master() ->
     assert not Path(made).exists()
 
 
-def test_of_a_master_that_was_killed_the_workers_remove_it() -> None:
-    killed = f"import sys{MAKE}".partition("if not os.fork():")[0] + KILLED
-    command = [sys.executable, "-c", killed]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
+@contextmanager
+def orphaned(base: Path) -> Iterator[tuple[Path, "subprocess.Popen[str]"]]:
+    """What a master has made in `base` that was killed; its worker lives until its input ends."""
+    with subprocess.Popen(
+        [sys.executable, "-c", f"import sys{MAKE}".partition("if not os.fork():")[0] + ORPHANED],
+        env=os.environ | {"BASE": str(base)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
         assert process.stdout is not None
         made = Path(process.stdout.readline().strip())
         assert process.wait(20) == -signal.SIGKILL
+        assert made.parent == base
+        yield made, process
+
+
+def killed_one(base: Path) -> Path:
+    """What a master leaves in `base` that was killed, and its worker too."""
+    with orphaned(base) as (made, process):
+        (made / "gauge_liveall_7.db").touch()
+        os.killpg(process.pid, signal.SIGKILL)
+        with (made / scoreboard.LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # both have ended
+    return made
+
+
+def test_of_a_master_that_was_killed_the_workers_remove_it(tmp_path: Path) -> None:
+    with orphaned(tmp_path) as (made, process):
         assert made.exists()
+        assert process.stdin is not None
+        assert process.stdout is not None
 
         process.stdin.close()
 
         assert process.stdout.read() == ""  # the worker has ended
-    assert not made.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_the_workers_were_killed_too_the_next_master_removes_it(tmp_path: Path) -> None:
+    left = [killed_one(tmp_path), killed_one(tmp_path)]
+    assert left[1].exists()
+
+    made, _ = master(BASE=str(tmp_path)).split(maxsplit=1)
+
+    assert Path(made).parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_a_worker_still_has_is_left_to_it(tmp_path: Path) -> None:
+    with orphaned(tmp_path) as (made, _):
+        master(BASE=str(tmp_path))
+
+        assert made.exists()
+
+
+def test_what_is_not_such_a_folder_of_ones_own_is_left_as_it_is(tmp_path: Path) -> None:
+    base, elsewhere = tmp_path / "base", tmp_path / "elsewhere"
+    base.mkdir()
+    killed_one(base).rename(elsewhere)
+    (base / f"{scoreboard.PREFIX}link").symlink_to(elsewhere)
+    (base / f"{scoreboard.PREFIX}file").touch()
+    (base / f"{scoreboard.PREFIX}without").mkdir(0o700)
+    killed_one(base).rename(base / "another name")
+    killed_one(base).rename(base / f"{scoreboard.PREFIX}open").chmod(0o755)
+    linked = base / f"{scoreboard.PREFIX}linked"
+    linked.mkdir(0o700)
+    (linked / scoreboard.LOCK).symlink_to(elsewhere / scoreboard.LOCK)
+    if os.geteuid() == 0:
+        os.chown(killed_one(base), 12345, 12345)  # another user's
+    before = sorted(base.iterdir())
+
+    master(BASE=str(base))
+
+    assert sorted(base.iterdir()) == before
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["gauge_liveall_7.db", scoreboard.LOCK]
 
 
 def test_one_that_the_operator_has_named_is_left_as_it_is(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.web.conftest import Dial, Serve
 from tests.web.fakes import HANDSHAKE
 from tests.web.site import close_site, make_site
 from web import Chat
-from web.metrics import Metrics
+from web.metrics import INTERVAL, LOOKS_PER_QUESTION, Metrics
 from web.routes.metrics import make_metrics
 
 
@@ -31,8 +31,10 @@ class SlowDatabase:
 
     def __init__(self) -> None:
         self.answers = Event()
+        self.asked = 0
 
     def can_read(self, table: object) -> bool:
+        self.asked += 1
         return self.answers.wait()
 
 
@@ -114,32 +116,57 @@ def test_it_looks_once_a_second(app: Flask, watched: Chat, clock: TurnedClock) -
     assert shown(app)["chat_seen_timestamp_seconds"] == began + 2.5
 
 
-def test_a_database_that_is_away_is_seen_within_two_looks_without_a_word_in_the_log(
+@pytest.fixture
+def slow(app: Flask, clock: TurnedClock) -> SlowDatabase:
+    """What `/metrics` of `app` asks."""
+    database = SlowDatabase()
+    watch(app, Metrics(app.extensions["chat"], lambda: database, clock))  # type: ignore[arg-type, return-value]
+    shown(app)
+    return database
+
+
+def look(clock: TurnedClock, times: int) -> None:
+    for _ in range(times):
+        clock.advance(INTERVAL)
+        gevent.idle()
+
+
+def test_a_database_that_answers_is_asked_at_each_fifth_look_however_many_scrape(
+    app: Flask, clock: TurnedClock, slow: SlowDatabase
+) -> None:
+    slow.answers.set()
+    for _ in range(20):
+        look(clock, 1)
+        shown(app)
+
+    assert slow.asked == 4
+
+
+def test_a_database_that_is_away_is_seen_without_a_word_in_the_log_and_at_the_next_look_that_it_is_back(
     app: Flask, watched: Chat, clock: TurnedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     shown(app)
     watched.database.run(lambda session: session.execute(text("ALTER TABLE chat_channels RENAME TO gone")) and None)
 
-    clock.advance(1.0)
+    look(clock, LOOKS_PER_QUESTION)
 
     wait_until(lambda: (shown(app)["chat_database_up"], shown(app)["chat_ready"]) == (0, 0))
     watched.database.run(lambda session: session.execute(text("ALTER TABLE gone RENAME TO chat_channels")) and None)
-    clock.advance(1.0)
+    look(clock, 1)
     wait_until(lambda: (shown(app)["chat_database_up"], shown(app)["chat_ready"]) == (1, 1))
     assert caplog.messages == []
 
 
-def test_a_database_that_does_not_answer_within_a_second_is_away(app: Flask, clock: TurnedClock) -> None:
-    database = SlowDatabase()
-    watch(app, Metrics(app.extensions["chat"], lambda: database, clock))  # type: ignore[arg-type, return-value]
-    shown(app)
-    clock.advance(1.0)
-    gevent.idle()
+def test_a_database_that_does_not_answer_within_a_second_is_away(
+    app: Flask, clock: TurnedClock, slow: SlowDatabase
+) -> None:
+    look(clock, LOOKS_PER_QUESTION)
+    assert slow.asked == 1
     assert shown(app)["chat_database_up"] == 1
 
-    clock.advance(1.0)
+    look(clock, 1)
 
     assert (shown(app)["chat_database_up"], shown(app)["chat_ready"]) == (0, 0)
-    database.answers.set()
+    slow.answers.set()
     gevent.idle()
     assert (shown(app)["chat_database_up"], shown(app)["chat_ready"]) == (1, 1)

@@ -44,13 +44,14 @@ class Means(NamedTuple):
 class Feeder:
     """What one process does for the archive of one log; without an archive nothing."""
 
-    def __init__(self, record: ChannelRecord, meta: bytes, recent: Recent, means: Means) -> None:
+    def __init__(self, record: ChannelRecord, meta: bytes, recent: Recent, means: Means, *, rest: float = REST) -> None:
         self._name = record.name
         self._tag = record.log
         self._meta = meta
         self._stream = means.bus.key(record.log, "stream")
         self._recent = recent
         self._bus, self._archive, self._lease, self._clock, self._log = means
+        self._rest = rest
         self._epoch = record.epoch
         self._archived = 0  # as was last known here
         self._is_mine = False
@@ -159,10 +160,10 @@ class Feeder:
                     self._feed_next()
             except BrokerUnavailable as exc:
                 self._log.error("channel %r: what was said cannot be archived now: %s", self._name, exc)
-                gevent.sleep(uniform(REST / 2, REST))  # noqa: S311
+                gevent.sleep(uniform(self._rest / 2, self._rest))  # noqa: S311
             except Exception:
                 self._log.exception("channel %r: what was said cannot be archived now", self._name)
-                gevent.sleep(uniform(REST / 2, REST))  # noqa: S311
+                gevent.sleep(uniform(self._rest / 2, self._rest))  # noqa: S311
         self.wake()
 
     def _feed_lost(self) -> None:

@@ -62,15 +62,26 @@ class _State(NamedTuple):
 class Follower:
     """Hears one log from `begin` on: a `chat.bus.Listener`."""
 
-    def __init__(self, record: ChannelRecord, subscriber: Subscriber, recent: Recent, means: Means) -> None:
+    def __init__(
+        self,
+        record: ChannelRecord,
+        subscriber: Subscriber,
+        recent: Recent,
+        means: Means,
+        *,
+        held: int = HELD,
+        rest: float = REST,
+    ) -> None:
         self.record = record
         self.keys = Keys(*(means.bus.key(record.log, kind) for kind in ("meta", "stream", "topic")))
         self.place = Place(record.epoch, 0)
         self.recent = recent
-        self.feeder = Feeder(record, self.keys.meta, recent, means)
+        self.feeder = Feeder(record, self.keys.meta, recent, means, rest=rest)
         self.whispered = Said()
         self._subscriber: Subscriber | None = subscriber  # None once it has ended
         self._bus, self._archive, self._lease, self._clock, self._log = means
+        self._most_held = held
+        self._rest = rest
         self._held: list[Parcel] | None = []  # while the stream is read; another list, where it has to be read once more
         self._has_begun = False
         self._has_gap = False  # something that is not logged may not have been heard
@@ -157,7 +168,7 @@ class Follower:
 
     def _sort_in(self, heard: Parcel) -> None:
         if self._held is not None:
-            if len(self._held) == HELD:
+            if len(self._held) == self._most_held:
                 self._held = []  # what of them is logged the stream has too
                 self._has_gap = True
             self._held.append(heard)
@@ -213,10 +224,10 @@ class Follower:
                 elif self._read_on() and self._held is held:
                     self._release(count)
             except BrokerUnavailable:
-                gevent.sleep(uniform(REST / 2, REST))  # noqa: S311
+                gevent.sleep(uniform(self._rest / 2, self._rest))  # noqa: S311
             except Exception:
                 self._log.exception("channel %r cannot go on", self.record.name)
-                gevent.sleep(uniform(REST / 2, REST))  # noqa: S311
+                gevent.sleep(uniform(self._rest / 2, self._rest))  # noqa: S311
 
     def _read_on(self) -> bool:
         """Tell what the stream has; return whether that was all.  Blocks.  Raises: BrokerUnavailable."""

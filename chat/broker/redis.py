@@ -14,7 +14,7 @@ from chat.archive.base import Archive
 from chat.broker import parcel
 from chat.broker.base import Broker, Place, Subscriber
 from chat.broker.feeding import Means
-from chat.broker.following import Follower
+from chat.broker.following import HELD, REST, Follower
 from chat.broker.memory import RECENT, RECENT_AGE
 from chat.broker.recent import Recent
 from chat.broker.said import REMEMBERED, key_of
@@ -63,11 +63,14 @@ class RedisBroker(Broker):
         is_presence_here: bool = False,
         clock: Clock | None = None,
         log: Logger | None = None,
+        unarchived: int = UNARCHIVED,
+        held: int = HELD,
+        rest: float = REST,
     ) -> None:
         """`lease` is this process's; the rest is as for `MemoryBroker`.
 
         With `is_presence_here`, a `RedisPresence` over the same bus knows who is here: who has come or left is told only as
-        long as that is true.
+        long as that is true.  `unarchived`, `held` and `rest` are those of the constants.
         """
         self._is_presence_here = is_presence_here
         self._bus = bus
@@ -75,12 +78,16 @@ class RedisBroker(Broker):
         self._archive = archive
         self._keep = recent
         self._age = age
+        self._unarchived = unarchived
+        self._held = held
+        self._rest = rest
         self._clock = clock or SystemClock()
         self._means = Means(bus, archive, lease, self._clock, log or getLogger("chat"))
         self._open: dict[str, _Open] = {}
 
     def open(self, record: ChannelRecord, subscriber: Subscriber) -> Place:
-        follower = Follower(record, subscriber, Recent(record.offset, self._keep, self._age), self._means)
+        recent = Recent(record.offset, self._keep, self._age)
+        follower = Follower(record, subscriber, recent, self._means, held=self._held, rest=self._rest)
         self._lease.note(record.key)
         topic = self._bus.subscribe(record.log, follower.keys.topic, follower)
         try:
@@ -234,7 +241,7 @@ class RedisBroker(Broker):
         lines = parcel.lines_of(events)
         words = [
             self._keep,
-            UNARCHIVED if self._archive is not None else 0,
+            self._unarchived if self._archive is not None else 0,
             "".join(self._kind(event) for event in events),
             lines,
             b"" if len(logged) == len(events) else parcel.lines_of(logged),

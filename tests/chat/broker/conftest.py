@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from chat.archive import Archive
-from chat.broker import feeding, following
 from chat.bus import backoff
 from chat.testing import TurnedClock
 from tests.chat.broker.processes import Process, Start
@@ -13,9 +12,7 @@ from tests.chat.broker.processes import Process, Start
 
 @pytest.fixture(autouse=True)
 def haste(monkeypatch) -> None:
-    """What is tried again is tried again soon."""
-    for module in (feeding, following):
-        monkeypatch.setattr(module, "REST", 0.05)
+    """Who has lost a connection tries again soon."""
     for pause in ("FIRST", "LONGEST"):
         monkeypatch.setattr(backoff, pause, 0.05)
 
@@ -26,10 +23,16 @@ def start(open_bus, clock, request) -> Iterator[Start]:
     started: list[Process] = []
 
     def start_it(
-        name: str, archive: Archive | None = None, *, recent: int = 1000, url: str = "", clock: TurnedClock = clock
+        name: str,
+        archive: Archive | None = None,
+        *,
+        recent: int = 1000,
+        url: str = "",
+        clock: TurnedClock = clock,
+        **limits: int,
     ) -> Process:
         url = url or request.getfixturevalue("valkey").unix_url
-        started.append(Process(name, open_bus(url), archive, clock, recent))
+        started.append(Process(name, open_bus(url), archive, clock, recent, **limits))
         return started[-1]
 
     yield start_it

@@ -1,7 +1,7 @@
 """Several processes over one Redis, as these tests have them, and what is done to their connections."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from chat.errors import BrokerUnavailable, ChatError
 from chat.event import LOGGED, Message
 from chat.registry import ChannelRecord, Fate
 from chat.testing import TurnedClock
+from chat.turn import yield_turn
 from tests.chat.contracts.hearing import DATE, LOBBY, Alive, Heard
 from tests.chat.contracts.troubled import Troubled
 from tests.chat.steps import wait_until
@@ -23,6 +24,7 @@ from tests.valkey import RedisServer
 T = TypeVar("T")
 
 LEAP = following.LEAP
+REST = 0.05  # seconds: what is tried again is tried again soon
 KNOWN = replace(LOBBY, fate=Fate.PUT_BACK)
 META, STREAM = b"chat:{l1}:meta", b"chat:{l1}:stream"  # of the lobby
 TOPIC = b"chat:{l1}:topic"
@@ -31,11 +33,13 @@ TOPIC = b"chat:{l1}:topic"
 class Process:
     """One process, which hears the lobby once it has opened it."""
 
-    def __init__(self, name: str, bus: Bus, archive: Archive | None, clock: TurnedClock, recent: int) -> None:
+    def __init__(
+        self, name: str, bus: Bus, archive: Archive | None, clock: TurnedClock, recent: int, **limits: int
+    ) -> None:
         self.name = name
         self.bus = bus
         self.lease = Alive(name)
-        self.broker = RedisBroker(bus, self.lease, archive, recent=recent, clock=clock)
+        self.broker = RedisBroker(bus, self.lease, archive, recent=recent, clock=clock, rest=REST, **limits)
         self.heard = Heard()
 
     def open(self, record: ChannelRecord | None = None) -> "Process":
@@ -49,12 +53,7 @@ class Process:
 
     def insist(self, *texts: str) -> list[int]:
         """The same, over and over until it is taken."""
-        with gevent.Timeout(10):
-            while True:
-                try:
-                    return self.say(*texts)
-                except BrokerUnavailable:
-                    gevent.sleep(0.01)
+        return insist(lambda: self.say(*texts), 10)
 
     def close(self) -> None:
         self.broker.close(LOBBY.key)
@@ -121,6 +120,19 @@ def attempt(call: Callable[..., T], *args: object) -> "gevent.Greenlet[..., T | 
     return gevent.spawn(run)
 
 
+def insist(call: Callable[[], T], seconds: float) -> T:
+    """Call it over and over until it is answered."""
+    answers: list[T] = []
+
+    def is_answered() -> bool:
+        with suppress(ChatError):
+            answers.append(call())
+        return bool(answers)
+
+    wait_until(is_answered, seconds)
+    return answers[0]
+
+
 def settled(*processes: Process) -> bool:
     """Whether all have heard of all that is in the log."""
     try:
@@ -174,7 +186,7 @@ def unanswered(server: RedisServer, *processes: Process) -> Iterator[None]:
     server.pause()
     try:
         yield
-        gevent.idle()  # it is asked
+        yield_turn()  # it is asked
         wait_until(lambda: not any(link._out for link in links))  # and written
         for link in links:
             link.hang_up()

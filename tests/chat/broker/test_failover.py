@@ -3,7 +3,6 @@
 import pytest
 
 from chat.archive import MemoryArchive
-from chat.broker import redis
 from chat.errors import BrokerUnavailable
 from chat.registry import ChannelRecord
 from tests.chat.broker.processes import LEAP, STREAM, Process, Start, archived, settled, snapshot, way_into
@@ -154,10 +153,9 @@ def test_what_only_the_stream_has_is_archived_although_an_epoch_has_ended(start:
     wait_until(lambda: p1.look()[1] == p1.look()[2])
 
 
-def test_a_leap_does_not_count_as_what_waits_for_the_archive(start: Start, clock, valkey: RedisServer, monkeypatch):
-    monkeypatch.setattr(redis, "UNARCHIVED", 5)
+def test_a_leap_does_not_count_as_what_waits_for_the_archive(start: Start, clock, valkey: RedisServer):
     archive = Troubled(clock)
-    p1 = start("p1", archive).open()
+    p1 = start("p1", archive, unarchived=5).open()
     archive.go.clear()
     p1.say("one", "two")
     forget = snapshot(valkey)

@@ -4,7 +4,7 @@ import gevent
 import pytest
 
 from chat.archive import MemoryArchive
-from chat.broker import following, parcel
+from chat.broker import parcel
 from chat.errors import BrokerUnavailable, ChannelClosed
 from chat.event import Joined, User
 from chat.orders import End
@@ -116,8 +116,8 @@ def test_a_process_that_may_be_taken_for_dead_tells_nothing_and_later_all(p1: Pr
     assert p2.offsets == [1, 2, 3]
 
 
-def test_when_too_much_waits_what_is_logged_is_heard_all_the_same(p1: Process, p2: Process, monkeypatch):
-    monkeypatch.setattr(following, "HELD", 3)
+def test_when_too_much_waits_what_is_logged_is_heard_all_the_same(start: Start):
+    p1, p2 = (start(name, held=3).open() for name in ("p1", "p2"))
     p2.lease.is_valid = False
     for count in range(5):
         p1.say(*texts(1, count))
@@ -128,11 +128,10 @@ def test_when_too_much_waits_what_is_logged_is_heard_all_the_same(p1: Process, p
     assert p2.texts == texts(5)
 
 
-def test_so_it_is_when_too_much_comes_after_the_log_was_looked_at(start: Start, monkeypatch):
+def test_so_it_is_when_too_much_comes_after_the_log_was_looked_at(start: Start):
     """While the archive is read, more comes than can wait, and then nothing."""
-    monkeypatch.setattr(following, "HELD", 3)
     archive = GatedArchive()
-    p1, p2 = (start(name, archive, recent=1).open() for name in ("p1", "p2"))
+    p1, p2 = (start(name, archive, recent=1, held=3).open() for name in ("p1", "p2"))
     p2.lease.is_valid = False
     for number in range(300):
         p1.say(str(number))

@@ -1,10 +1,10 @@
 """Whatever breaks, each process hears all that was acked once and in one order, and the archive has just that."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import TypeVar
+from functools import partial
 
 import gevent
 import pytest
@@ -23,6 +23,7 @@ from tests.chat.broker.processes import (
     attempt,
     cut,
     deafen,
+    insist,
     settled,
     snapshot,
     unanswered,
@@ -34,8 +35,6 @@ from tests.chat.steps import wait_until
 from tests.valkey import RedisServer
 
 pytestmark = pytest.mark.logs_errors
-
-T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds for what takes a tenth of one on an idle machine
 EXAMPLES = settings.default.max_examples // 5  # each takes a good tenth of a second
@@ -72,7 +71,7 @@ class Model:
         bus.start()
         self.ways.append(way_into(self.archive))
         self.all.append(Process(f"p{len(self.all) + 1}", bus, self.ways[-1], self.clock, self.recent))
-        return self.ask(self.all[-1].open)
+        return insist(self.all[-1].open, PATIENCE)
 
     def way(self, who: int) -> Troubled:
         return self.ways[self.all.index(self.living[who])]
@@ -88,16 +87,21 @@ class Model:
 
     def publish(self, who: int, events: list[Message]) -> None:
         """What has an id is said again until it is acked, perhaps elsewhere."""
-        with gevent.Timeout(PATIENCE):
-            while events:
-                found = attempt(self.living[who].broker.publish, LOBBY.key, events).get()
-                if not isinstance(found, ChatError):
-                    self.acked += [(int(offset), event.text) for offset, event in zip(found, events, strict=True)]
-                    return
-                self.perhaps |= {event.text for event in events if not event.id}
-                events = [event for event in events if event.id]
-                who = 1 - who
-                gevent.sleep(0.01)
+
+        def is_acked() -> bool:
+            nonlocal who, events
+            if not events:
+                return True
+            found = attempt(self.living[who].broker.publish, LOBBY.key, events).get()
+            if not isinstance(found, ChatError):
+                self.acked += [(int(offset), event.text) for offset, event in zip(found, events, strict=True)]
+                return True
+            self.perhaps |= {event.text for event in events if not event.id}
+            events = [event for event in events if event.id]
+            who = 1 - who
+            return False
+
+        wait_until(is_acked, PATIENCE)
 
     def do(self, what: str, who: int, ids: list[str]) -> None:
         events = self.events(ids)
@@ -149,16 +153,8 @@ class Model:
             while not self.have_all_heard(f"last {self.number}"):
                 pass
         for name in self.dead:
-            self.ask(self.living[0].broker.forget, LOBBY.log, name)
+            insist(partial(self.living[0].broker.forget, LOBBY.log, name), PATIENCE)
         wait_until(self.is_archived, PATIENCE)
-
-    def ask(self, call: Callable[..., T], *args: object, **options: object) -> T:
-        """Over and over until it is answered."""
-        with gevent.Timeout(PATIENCE):
-            while True:
-                with suppress(ChatError):
-                    return call(*args, **options)
-                gevent.sleep(0.01)
 
     def have_all_heard(self, text: str) -> bool:
         """Those that are not connected yet may find out only later that they have lost something."""
@@ -195,7 +191,9 @@ def run(server: RedisServer, steps: list[tuple[str, int, list[str]]], recent: in
         for step in steps:
             model.do(*step)
         model.settle()
-        model.histories = [model.ask(process.broker.history, LOBBY.key, limit=1000) for process in model.living]
+        model.histories = [
+            insist(partial(process.broker.history, LOBBY.key, limit=1000), PATIENCE) for process in model.living
+        ]
     finally:
         model.stop()
     return model

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from chat.broker import redis
 from chat.errors import BrokerUnavailable
 from chat.event import LOGGED, IsTyping, Joined, Left, Message, Published, User, Whisper
 from chat.orders import End
@@ -145,11 +144,10 @@ def test_it_keeps_all_that_is_not_archived(start: Start, valkey: RedisServer, cl
     assert valkey.ask("XLEN", STREAM.decode()) < 250
 
 
-def test_when_too_much_waits_for_the_archive_nothing_more_is_logged(start: Start, clock, monkeypatch):
-    monkeypatch.setattr(redis, "UNARCHIVED", 10)
+def test_when_too_much_waits_for_the_archive_nothing_more_is_logged(start: Start, clock):
     archive = Troubled(clock)
     archive.go.clear()
-    p1, p2 = (start(name, archive).open() for name in ("p1", "p2"))
+    p1, p2 = (start(name, archive, unarchived=10).open() for name in ("p1", "p2"))
     p1.say(*map(str, range(9)))
     p2.say("9", "10")
 

@@ -137,8 +137,7 @@ def test_what_clients_of_another_load_say_is_delivered_and_missed_by_nobody(ceil
     assert clean(there)
     assert here["from_others"] > 0
     assert there["from_others"] > 0
-    assert here["delivered_s"] > N
-    assert here["delivered_s"] == pytest.approx(there["delivered_s"], rel=0.5)  # all hear all, in windows of 0.2 s
+    assert min(here["delivered_s"], there["delivered_s"]) > N  # not alike: their windows are not the same 0.2 s
 
 
 def test_the_way_from_a_client_of_another_load_is_a_sample_too(ceiling: Running) -> None:

@@ -22,7 +22,7 @@ ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE: Final = 10_000  # ms for whatever a test waits for
+PATIENCE: Final = 40_000  # ms for whatever a test waits for; a worker alone takes 10 s to come back on a busy machine
 
 # Chromium says "Failed to load resource" for every answer of 400 and more; a test that wants one says so.
 REFUSED: Final = "Failed to load resource"

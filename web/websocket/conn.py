@@ -26,24 +26,17 @@ from web.websocket.protocol import ping_frame, text_frame
 class PlainConn(Peer, DirectConn):
     """Without a subprotocol: a frame is what the user says, in the one channel that there is."""
 
-    __slots__ = ("_on_gone", "_on_message", "_texts", "member")
+    __slots__ = ("_on_gone", "_on_message", "_texts", "grant", "members")
 
-    member: Member
-    """For whoever asks for `members` and `grant`, which sets it."""
+    grant: Grant
+    """For whoever asks for it, which sets it, and `members`."""
 
     def __init__(self, socket: BaseSocket, rules: Rules) -> None:
         super().__init__(socket, rules)
+        self.members: tuple[Member, ...] = ()
         self._texts = None
         self._on_message: OnMessage | None = None
         self._on_gone: OnGone | None = None
-
-    @property
-    def members(self) -> tuple[Member, ...]:
-        return (self.member,)
-
-    @property
-    def grant(self) -> Grant:
-        return self.member.grant
 
     @property
     def format(self) -> PlainFormat:
@@ -74,6 +67,7 @@ class PlainConn(Peer, DirectConn):
 
     def ended(self, closing: Closing) -> None:
         on_gone, self._on_message, self._on_gone = self._on_gone, None, None
+        self.members = ()  # they refer to us: it leaves no cycle to the collector
         self._rules.on_end(self)
         if on_gone is not None:
             on_gone(closing)
@@ -309,7 +303,11 @@ class V1Conn(DirectConn):
         self._peer.dismiss(self, Closing(code, reason))
 
     def end(self, closing: Closing) -> None:
-        """Tell the channel that it is over; one that has not started it yet is told when it does.  Never yields."""
+        """Tell the channel that it is over; one that has not started it yet is told when it does.  Never yields.
+
+        `member` is there no more: it refers to us, and a cycle would be left to the collector.
+        """
         on_gone, self.hear, self._on_gone = self._on_gone, None, None
+        del self.member
         if on_gone is not None:
             on_gone(closing)

@@ -150,7 +150,7 @@ class Gate:
 
     def _plain(self, socket: BaseSocket, member: Member) -> tuple[Peer, DirectConn]:
         conn = PlainConn(socket, self._rules)
-        conn.member = member
+        conn.grant, conn.members = member.grant, (member,)
         return conn, conn
 
     def has_ended(self, session: str | None) -> bool:

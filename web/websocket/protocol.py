@@ -164,10 +164,11 @@ class MessageProtocol(ServerProtocol):
         return self.replies()
 
     def end(self) -> None:
-        """Let go of the parser.  It is a generator that refers to us: closed, it leaves no cycle to the collector."""
+        """Let go of the parser, and of what ended it: both refer to us, and would leave a cycle to the collector."""
         self.eof_sent = True
         self._parts = None
         self.parser.close()
+        self.parser_exc = None
 
     def fail(self, code: LibraryCode | int, reason: str = "") -> None:
         self._parts = None

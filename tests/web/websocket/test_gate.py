@@ -1,21 +1,26 @@
 """The gate: who is let in, counted, watched over and seen off; and that nobody is counted who has gone."""
 
+import gc
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import gevent
 import pytest
 
 from chat.closing import CHANNEL_CLOSED, GONE, KICKED, LOGGED_OUT, NOT_ALLOWED, REPLACED, STALE, Closing
+from chat.conn import DirectConn
 from chat.errors import ServerClosed, UserAlreadyConnected
-from chat.member import EVERYBODY, Resume
+from chat.member import EVERYBODY, Member, Resume
 from chat.testing import TurnedClock
 from tests.chat.steps import never_yields, wait_until
 from tests.web.fakes import BINARY, PONG, SocketFake, client_frame, close_frame
 from tests.web.websocket.house import House, MakeHouse, heard, part
-from web.websocket.base import LINGER
+from web.websocket.base import LINGER, BaseSocket
 from web.websocket.census import TooManyConnections
 from web.websocket.gate import BATCH, LATE
 from web.websocket.limits import CLOSE_TIMEOUT
+from web.websocket.peer import Peer
+from web.websocket.protocol import MessageProtocol
 
 
 @pytest.fixture
@@ -149,20 +154,20 @@ def test_one_socket_may_say_three_seconds_worth_at_once_and_always_one_message(
 # Out
 
 
-@pytest.mark.parametrize(
-    ("leave", "closing"),
-    [
-        (lambda house, socket: socket.hang_up(), GONE),
-        (lambda house, socket: socket.hear(close_frame()), Closing(1000)),
-        (lambda house, socket: socket.abort(), GONE),
-        (lambda house, socket: house.server.get_channel("lobby").close(), CHANNEL_CLOSED),
-        (lambda house, socket: house.server.get_channel("lobby").remove_user("ann"), KICKED),
-        (lambda house, socket: house.gate.close_session("the login"), LOGGED_OUT),
-        (lambda house, socket: house.review(lambda *who: frozenset()), NOT_ALLOWED),
-        (lambda house, socket: [house.clock.advance(1) for _ in range(40)], STALE),
-    ],
-    ids=["hangs up", "closes", "is cut off", "channel", "kicked", "logged out", "not allowed", "stale"],
-)
+WAYS_OUT: dict[str, tuple[Callable[[House, SocketFake], object], Closing]] = {
+    "hangs up": (lambda house, socket: socket.hang_up(), GONE),
+    "closes": (lambda house, socket: socket.hear(close_frame()), Closing(1000)),
+    "unmasked": (lambda house, socket: socket.hear(b"\x81\x00"), Closing(1002, "incorrect masking")),
+    "is cut off": (lambda house, socket: socket.abort(), GONE),
+    "channel": (lambda house, socket: house.server.get_channel("lobby").close(), CHANNEL_CLOSED),
+    "kicked": (lambda house, socket: house.server.get_channel("lobby").remove_user("ann"), KICKED),
+    "logged out": (lambda house, socket: house.gate.close_session("the login"), LOGGED_OUT),
+    "not allowed": (lambda house, socket: house.review(lambda *who: frozenset()), NOT_ALLOWED),
+    "stale": (lambda house, socket: [house.clock.advance(1) for _ in range(40)], STALE),
+}
+
+
+@pytest.mark.parametrize(("leave", "closing"), WAYS_OUT.values(), ids=WAYS_OUT)
 @pytest.mark.parametrize("v1", [True, False])
 def test_who_leaves_is_counted_no_more_however_it_ends(
     house: House, leave: Callable[[House, SocketFake], object], closing: Closing, v1: bool
@@ -176,6 +181,37 @@ def test_who_leaves_is_counted_no_more_however_it_ends(
     assert house.counted == (0, not socket.closed), "whose descriptor is open has a place"
     part(socket)
     assert house.counted == (0, 0)
+
+
+def remains() -> Counter[str]:
+    """How much there is, of each kind, of what connections are made of."""
+    kinds = (BaseSocket, MessageProtocol, Peer, DirectConn, Member)
+    return Counter(type(found).__name__ for found in gc.get_objects() if isinstance(found, kinds))
+
+
+def come_and_go(house: House, way: str, *, v1: bool) -> None:
+    channel = house.server.get_channel("lobby")
+    socket = house.enter(session="the login", v1=v1)
+    WAYS_OUT[way][0](house, socket)
+    part(socket)
+    wait_until(lambda: not channel.get_users())
+    house.clock.advance(CLOSE_TIMEOUT)  # which is when the clock forgets a timer that was stopped
+
+
+@pytest.mark.parametrize("way", sorted(WAYS_OUT.keys() - {"channel"}))  # which leaves itself, once
+@pytest.mark.parametrize("v1", [True, False])
+def test_who_leaves_leaves_nothing_to_the_collector_however_it_ends(house: House, way: str, v1: bool) -> None:
+    gc.collect()
+    before = remains()
+    gc.disable()
+    try:
+        with gevent.Timeout(5):
+            come_and_go(house, way, v1=v1)
+        left = remains() - before
+    finally:
+        gc.enable()
+
+    assert left == Counter()
 
 
 def test_who_is_turned_away_is_counted_no_more_and_the_name_is_free(make_house: MakeHouse) -> None:

@@ -26,8 +26,14 @@ from tests.soak.meter import descriptors, memory, only_child
 TALK, MOVES = 60.0, 25.0  # a second
 SPARE = 20  # descriptors or greenlets: the connections of the last requests
 GROWTH = 1.1  # times what the worker had after the first minute, at most
-RECENT = 100  # CHAT_RESUME_LIMIT: what is kept for those who come back is soon full, and does not grow any more
-SETTINGS = {"CHAT_RESUME_LIMIT": str(RECENT), "CHAT_PING_INTERVAL": "5", "CHAT_WRITE_BUF": str(2**16)}
+MISSED = 100  # CHAT_RESUME_LIMIT
+RECENT = 20  # CHAT_RECENT_EVENTS: full within the first minute; who has missed more is given it from the archive
+SETTINGS = {
+    "CHAT_RESUME_LIMIT": str(MISSED),
+    "CHAT_RECENT_EVENTS": str(RECENT),
+    "CHAT_PING_INTERVAL": "5",
+    "CHAT_WRITE_BUF": str(2**16),
+}
 COLUMNS = ("minute", "here", "said", "acked", "heard", "recovered", "left", "MiB", "descriptors", "greenlets", "faults")
 
 
@@ -95,7 +101,7 @@ def main() -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     print(f"{options.clients} clients, {options.minutes:g} minutes, SEED={options.seed}", flush=True)
-    journal = Journal(RECENT)
+    journal = Journal(MISSED)
     with tempfile.TemporaryDirectory() as folder:
         site = gunicorn(Path(folder) / "instance", "--access-logfile", os.devnull, app="tests.soak.site:app", **SETTINGS)
         with site as (server, where):

@@ -21,6 +21,7 @@ from chat.event import LOGGED, Ack, Event, IsTyping, Logged, Page, Published, Re
 from chat.format import Format
 from chat.member import Member, State, Step
 from chat.pace import Pace
+from chat.packed import Packed
 from chat.turn import yield_turn
 
 SLICE: Final = 0.005  # seconds of writing before other channels and sockets get a turn
@@ -56,8 +57,14 @@ class Again(NamedTuple):
     epoch: str
 
 
+class Batch(NamedTuple):
+    """Some that the broker has handed over together."""
+
+    events: Sequence[Published]
+
+
 Group: TypeAlias = dict[Member, Sink]  # members that get the same bytes
-Item: TypeAlias = Published | Arrival | Note | Moved | Again
+Item: TypeAlias = Batch | Arrival | Note | Moved | Again
 Roster: TypeAlias = Callable[[], tuple[tuple[User, ...], int]]
 """Some of the users that are here, and how many they are.  May block.  Raises: ChatError; then an `Again` will follow."""
 
@@ -82,6 +89,8 @@ class Fanout:
         self._roster = roster
         self.offset = offset  # of the last event that was written
         self._items: list[Item] = []
+        self._waiting = 0  # in them, each event counted
+        self._is_logged = False  # something of the log is among them
         self._work = Flag()
         self._written = 0  # items, so far
         self._writing = 0  # items of this turn
@@ -89,7 +98,7 @@ class Fanout:
         self._room = Flag()
         self._groups: dict[Format, Group] = {}
         self._users: dict[str, tuple[Member, ...]] = {}
-        self._pace = Pace(lambda: len(self._items))
+        self._pace = Pace(lambda: self._waiting)
         self._was_sliced = False  # whether others had a turn in the middle of it
         self._greenlet = gevent.spawn(self._run)
 
@@ -102,16 +111,14 @@ class Fanout:
 
     def heard(self, events: Sequence[Published], process: str = "") -> None:
         """Take a batch from the broker, of that process.  Never yields."""
-        self._items.extend(events)
+        self._is_logged |= isinstance(events, Packed) or any(isinstance(event, LOGGED) for event in events)
+        self._put(Batch(events), len(events))
         self._pace.heard(process)
-        self._wake()
 
     def put(self, item: Arrival | Note | Moved | Again) -> None:
         """Take what is no event, in its place among the batches.  Never yields."""
-        if isinstance(item, Again) and item in self._items:
-            return
-        self._items.append(item)
-        self._wake()
+        if not isinstance(item, Again) or item not in self._items:
+            self._put(item, 1)
 
     @property
     def is_large(self) -> bool:
@@ -124,7 +131,7 @@ class Fanout:
         Writing to a large room takes many turns of the hub, in which sockets bring more; whoever publishes waits here, so
         that its inbox fills, and with it the senders' patience is what bounds the queue.
         """
-        while len(self._items) >= BACKLOG:
+        while self._waiting >= BACKLOG:
             self._room.clear()
             self._room.wait()
 
@@ -142,7 +149,7 @@ class Fanout:
 
     def flush(self) -> None:
         """Return when all that was put has been written.  Blocks."""
-        goal = self._written + self._writing + len(self._items)
+        goal = self._written + self._writing + self._waiting
         while self._written < goal:
             self._wrote.clear()
             self._wrote.wait()
@@ -151,19 +158,26 @@ class Fanout:
         """End the greenlet.  Blocks."""
         self._greenlet.kill()
 
+    def _put(self, item: Item, many: int) -> None:
+        self._items.append(item)
+        self._waiting += many
+        self._work.set()
+
     def _run(self) -> None:
         while True:
             while self._items:
-                self._await_more()
+                if self._is_logged:  # who comes and goes, or types, waits for no log
+                    self._pace.await_more()
                 self._pace.begins()
                 items, self._items = self._items, []
-                self._writing = len(items)
+                self._writing, self._waiting = self._waiting, 0
+                self._is_logged = False
                 self._room.set()
                 try:
                     self._turns(items)
                 except Exception:
                     self._log.exception("a batch could not be written to everybody")
-                self._pace.ends(min(len(items), BACKLOG))
+                self._pace.ends(min(self._writing, BACKLOG))
                 self._written += self._writing
                 self._writing = 0
                 self._wrote.set()
@@ -184,24 +198,13 @@ class Fanout:
         else:
             gevent.sleep(0)
 
-    def _await_more(self) -> None:
-        """Who comes and goes, or types, waits for no log."""
-        if any(isinstance(item, LOGGED) for item in self._items):
-            self._pace.await_more()
-
-    def _wake(self) -> None:
-        self._work.set()
-        self._pace.more()
-
     def _turns(self, items: Iterable[Item]) -> None:
         turn = Turn()
         for item in items:
-            if isinstance(item, Whisper):
-                self._whisper(turn, item)
+            if isinstance(item, Batch):
+                turn = self._gather(turn, item.events)
             elif isinstance(item, Note):
                 turn.private.setdefault(item.member, []).append(item.event)
-            elif isinstance(item, IsTyping):
-                turn.typing[item.user.username] = item
             elif isinstance(item, Arrival):
                 self._write(turn)
                 turn = Turn()
@@ -211,18 +214,31 @@ class Fanout:
                 turn = Turn()
                 self.offset = item.place.offset
                 self._greet(item.place.epoch, recovered=False)
-            elif isinstance(item, Again):
+            else:
                 self._write(turn)
                 turn = Turn()
                 self._greet(item.epoch, recovered=True)
+        self._write(turn)
+
+    def _gather(self, turn: Turn, events: Sequence[Published]) -> Turn:
+        """Add `events` to `turn`, or to another one where that had to be written."""
+        if isinstance(events, Packed) and not turn.whispered:
+            turn.public += events
+            self.offset = events.last
+            return turn
+        for event in events:
+            if isinstance(event, Whisper):
+                self._whisper(turn, event)
+            elif isinstance(event, IsTyping):
+                turn.typing[event.user.username] = event
             else:
                 if turn.whispered:  # keep the order between a whisper and what was said after it
                     self._write(turn)
                     turn = Turn()
-                turn.public.append(item)
-                if isinstance(item, LOGGED):
-                    self.offset = item.offset
-        self._write(turn)
+                turn.public.append(event)
+                if isinstance(event, LOGGED):
+                    self.offset = event.offset
+        return turn
 
     def _whisper(self, turn: Turn, whisper: Whisper) -> None:
         turn.whispered = True

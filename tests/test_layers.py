@@ -14,7 +14,7 @@ LAYERS = """
     chat.schema.versions.0001_channels chat.schema.versions.0002_logs chat.schema.versions.0003_log
     web.schema.versions.0001_accounts web.schema.versions.0002_logins web.schema.versions.0003_custody
     chat.errors chat.closing chat.config chat.clock chat.event chat.turn
-    chat.names chat.orders chat.requests chat.format chat.rate chat.past
+    chat.names chat.orders chat.requests chat.format chat.rate chat.past chat.packed
     chat.frames chat.mentions
     chat.wire
     chat.conn

@@ -21,8 +21,9 @@ from chat.broker.recent import Recent
 from chat.broker.said import Said
 from chat.broker.scripts import BEGIN, STATE
 from chat.errors import BrokerUnavailable, ChannelClosed
-from chat.event import LOGGED, Published, Whisper
+from chat.event import LOGGED, Logged, Published, Whisper
 from chat.orders import End, Greet
+from chat.packed import Packed
 from chat.past import identity
 from chat.registry.base import ChannelRecord, Fate, new_epoch
 
@@ -179,13 +180,14 @@ class Follower:
             self._take(heard)
 
     def _take(self, heard: Parcel) -> None:
-        events = heard.events()
+        events: Sequence[Published] = heard.packed() or heard.events()
         if heard.first <= self.recent.last:  # the stream had it already
             events = [event for event in events if not isinstance(event, LOGGED) or event.offset > self.recent.last]
         self._tell(events, heard.process)
 
     def _tell(self, events: Sequence[Published], process: str = "") -> None:
-        logged = [event for event in events if isinstance(event, LOGGED)]
+        logged: Sequence[Logged]
+        logged = events if isinstance(events, Packed) else [event for event in events if isinstance(event, LOGGED)]
         if logged:
             self.recent.add(logged, self._clock.monotonic())
             self.feeder.wake()

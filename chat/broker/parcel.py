@@ -12,12 +12,14 @@ import msgspec
 
 from chat.event import LOGGED, Published
 from chat.orders import Order
+from chat.packed import Packed
 
 _encoder: Final = msgspec.json.Encoder()
 _events: Final = msgspec.json.Decoder(Published)
 _order: Final = msgspec.json.Decoder(Order)
 
 ORDER: Final = b"!"  # what stands before an order, in place of a header
+MESSAGE: Final = b'{"type":"message",'  # what the line of a message begins with; in a text the quotes are escaped
 
 
 class Parcel(NamedTuple):
@@ -42,6 +44,11 @@ class Parcel(NamedTuple):
     def last(self) -> int:
         """The offset of the last event of the log, once this is heard."""
         return self.first + self.logged - 1
+
+    def packed(self) -> Packed | None:
+        """All of them, not unpacked yet, where all are messages; None where some are something else."""
+        is_talk = self.logged == self.lines.count(b"\n") == self.lines.count(MESSAGE)
+        return Packed(self.lines, self.first, self.logged) if is_talk else None
 
     def events(self) -> list[Published]:
         """All of them, those that are logged with their offsets."""

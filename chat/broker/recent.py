@@ -1,11 +1,31 @@
-"""The last events of one channel's log, without holes up to its end: for those who come back, and for history."""
+"""The last events of one channel's log, without holes up to its end: for those who come back, and for history.
+
+They are kept in the batches in which they came, packed where they came so, for few are ever looked at again.
+"""
 
 from collections import deque
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from chat.event import Deleted, Edited, Logged, Past
+from chat.packed import Packed
 from chat.past import erased, fold, is_about
+
+
+class _Batch(NamedTuple):
+    """Events without holes; not packed where one of them is no message, or has lost its text."""
+
+    first: int
+    events: Sequence[Logged]
+    added: float
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.events) - 1
+
+    def may_be_about(self, offset: int) -> bool:
+        """Whether something in it may be the message at `offset`, or have changed it."""
+        return not isinstance(self.events, Packed) or self.first <= offset <= self.last
 
 
 class Recent:
@@ -14,83 +34,117 @@ class Recent:
     The times are those of Clock.monotonic.  What was deleted has no text here either.
     """
 
-    __slots__ = ("_added", "_age", "_events", "last")
+    __slots__ = ("_age", "_batches", "_held", "_keep", "last")
 
     def __init__(self, last: int, keep: int, age: float) -> None:
         self.last = last
+        self._keep = keep
         self._age = age
-        self._events: deque[Logged] = deque(maxlen=keep)
-        self._added: deque[float] = deque(maxlen=keep)
+        self._batches: deque[_Batch] = deque()
+        self._held = 0  # events in all batches
 
     def __len__(self) -> int:
-        return len(self._events)
+        return min(self._held, self._keep)
 
     def fill(self, tail: Sequence[Logged], now: float, ages: Sequence[float]) -> None:
         """Begin with what of `tail` leads to `last` without a hole; `ages` are theirs."""
         offset = self.last - len(tail)
         for index, event in enumerate(tail, 1):
             if event.offset == offset + index:
-                self._events.append(event)
-                self._added.append(now - ages[index - 1])
+                self._append(_Batch(event.offset, (event,), now - ages[index - 1]))
         for event in tail:
             if isinstance(event, Deleted):
                 self._erase(event.target)
 
     def add(self, events: Sequence[Logged], now: float) -> None:
         """Go on with `events`; where their offsets do not follow `last`, nothing before the hole is kept."""
-        for event in events:
-            if event.offset != self.last + 1:
-                self.skip(event.offset - 1)
-            self._events.append(event)
-            self._added.append(now)
-            self.last = event.offset
-            if isinstance(event, Deleted):
-                self._erase(event.target)
-            elif isinstance(event, Edited) and self._is_deleted(event.target):
-                self._events[-1] = erased(event)
+        if isinstance(events, Packed):
+            self._go_on(events.first, events, now)
+        else:
+            for begin, end in _runs(events):
+                self._go_on(events[begin].offset, tuple(events[begin:end]), now)
         self._forget(now)
 
     def skip(self, last: int) -> None:
         """Go on past `last`: what was logged up to there is no longer to be had."""
-        self._events.clear()
-        self._added.clear()
+        self._batches.clear()
+        self._held = 0
         self.last = last
 
     def past(self, after: int, limit: int, now: float) -> list[Logged] | None:
         """Everything past offset `after`; None when that is more than `limit`, or not all here."""
         self._forget(now)
-        missed, held = self.last - after, len(self._events)
-        if not 0 <= missed <= min(limit, held):
+        missed = self.last - after
+        if not 0 <= missed <= min(limit, len(self)):
             return None
-        return list(islice(self._events, held - missed, None))
+        return self._between(after + 1, self.last)
 
     def first_past(self, after: int, limit: int) -> list[Logged] | None:
         """The first `limit` past offset `after`, however old; None when they do not begin there."""
-        skipped = after - (self.last - len(self._events))
-        return None if skipped < 0 else list(islice(self._events, skipped, skipped + limit))
+        return None if after < self.last - len(self) else self._between(after + 1, after + limit)
 
     def begins(self, now: float) -> int:
         """The offset of the first event, that of the next one where there is none."""
         self._forget(now)
-        return self.last - len(self._events) + 1
+        return self.last - len(self) + 1
 
     def find(self, offset: int) -> Past | None:
         """The message at `offset`, if it is here."""
-        return next(iter(fold(event for event in self._events if is_about(event, offset))), None)
+        begins = self.last - len(self) + 1
+        events = (event for batch in self._batches if batch.may_be_about(offset) for event in batch.events)
+        return next(iter(fold(event for event in events if event.offset >= begins and is_about(event, offset))), None)
 
     def messages(self) -> list[Past]:
         """All messages that are here, as they now are."""
-        return fold(self._events)
+        return fold(self._between(self.last - len(self) + 1, self.last))
+
+    def _go_on(self, first: int, events: Sequence[Logged], now: float) -> None:
+        if first != self.last + 1:
+            self.skip(first - 1)
+        self._append(_Batch(first, events, now))
+        self.last += len(events)
+        if not isinstance(events, Packed):
+            for event in events:
+                if isinstance(event, Deleted) or (isinstance(event, Edited) and self._is_deleted(event.target)):
+                    self._erase(event.target)
+
+    def _append(self, batch: _Batch) -> None:
+        self._batches.append(batch)
+        self._held += len(batch.events)
+        while self._batches and self._held - len(self._batches[0].events) >= self._keep:
+            self._drop_first()
+
+    def _drop_first(self) -> None:
+        self._held -= len(self._batches.popleft().events)
+
+    def _between(self, first: int, last: int) -> list[Logged]:
+        found: list[Sequence[Logged]] = []
+        for batch in reversed(self._batches):
+            if batch.last < first:
+                break
+            if batch.first <= last:
+                found.append(batch.events[max(first - batch.first, 0) : last - batch.first + 1])
+        return [event for events in reversed(found) for event in events]
 
     def _erase(self, target: int) -> None:
-        for index, event in enumerate(self._events):
-            if is_about(event, target):
-                self._events[index] = erased(event)
+        for index, batch in enumerate(self._batches):
+            if batch.may_be_about(target) and any(is_about(event, target) for event in batch.events):
+                events = tuple(erased(event) if is_about(event, target) else event for event in batch.events)
+                self._batches[index] = batch._replace(events=events)
 
     def _is_deleted(self, target: int) -> bool:
-        return any(isinstance(event, Deleted) and event.target == target for event in self._events)
+        apart = (batch.events for batch in self._batches if not isinstance(batch.events, Packed))
+        return any(isinstance(event, Deleted) and event.target == target for events in apart for event in events)
 
     def _forget(self, now: float) -> None:
-        while self._added and self._added[0] <= now - self._age:
-            self._added.popleft()
-            self._events.popleft()
+        while self._batches and self._batches[0].added <= now - self._age:
+            self._drop_first()
+
+
+def _runs(events: Sequence[Logged]) -> Iterator[tuple[int, int]]:
+    """Where each part without holes begins and ends."""
+    begin = 0
+    for end in range(1, len(events) + 1):
+        if end == len(events) or events[end].offset != events[end - 1].offset + 1:
+            yield begin, end
+            begin = end

@@ -30,7 +30,6 @@ def hear(pace: Pace, items: list[str], *processes: str) -> None:
     for process in processes:
         items.append(process)
         pace.heard(process)
-        pace.more()
 
 
 def turn(pace: Pace, items: list[str], took: float = TOOK) -> None:

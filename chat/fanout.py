@@ -111,7 +111,8 @@ class Fanout:
 
     def heard(self, events: Sequence[Published], process: str = "") -> None:
         """Take a batch from the broker, of that process.  Never yields."""
-        self._is_logged |= isinstance(events, Packed) or any(isinstance(event, LOGGED) for event in events)
+        if isinstance(events, Packed) or any(isinstance(event, LOGGED) for event in events):
+            self._is_logged = True
         self._put(Batch(events), len(events))
         self._pace.heard(process)
 

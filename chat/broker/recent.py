@@ -55,6 +55,7 @@ class Recent:
         for event in tail:
             if isinstance(event, Deleted):
                 self._erase(event.target)
+        self._forget(now)
 
     def add(self, events: Sequence[Logged], now: float) -> None:
         """Go on with `events`; where their offsets do not follow `last`, nothing before the hole is kept."""
@@ -111,11 +112,6 @@ class Recent:
     def _append(self, batch: _Batch) -> None:
         self._batches.append(batch)
         self._held += len(batch.events)
-        while self._batches and self._held - len(self._batches[0].events) >= self._keep:
-            self._drop_first()
-
-    def _drop_first(self) -> None:
-        self._held -= len(self._batches.popleft().events)
 
     def _between(self, first: int, last: int) -> list[Logged]:
         found: list[Sequence[Logged]] = []
@@ -137,8 +133,13 @@ class Recent:
         return any(isinstance(event, Deleted) and event.target == target for events in apart for event in events)
 
     def _forget(self, now: float) -> None:
-        while self._batches and self._batches[0].added <= now - self._age:
-            self._drop_first()
+        while self._batches:
+            begin = self._batches[0]
+            rest = self._held - len(begin.events)
+            if rest < self._keep and begin.added > now - self._age:
+                break
+            self._batches.popleft()
+            self._held = rest
 
 
 def _runs(events: Sequence[Logged]) -> Iterator[tuple[int, int]]:

@@ -1,22 +1,25 @@
 """The last events of one channel's log, without holes up to its end: for those who come back, and for history.
 
-They are kept in the batches in which they came, packed where they came so, for few are ever looked at again.
+They are kept in batches, packed where they came so, for few are ever looked at again.
 """
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from chat.event import Deleted, Edited, Logged, Past
 from chat.packed import Packed
 from chat.past import erased, fold, is_about
+
+MERGED: Final = 64  # events that are kept as one batch, where they come one by one
+SOON: Final = 1 / 60  # of the age, between the first of them and the last, which goes by so much too early
 
 
 class _Batch(NamedTuple):
     """Events without holes; not packed where one of them is no message, or has lost its text."""
 
     first: int
-    events: Sequence[Logged]
+    events: list[Logged] | Packed
     added: float
 
     @property
@@ -51,7 +54,7 @@ class Recent:
         offset = self.last - len(tail)
         for index, event in enumerate(tail, 1):
             if event.offset == offset + index:
-                self._append(_Batch(event.offset, (event,), now - ages[index - 1]))
+                self._append(event.offset, [event], now - ages[index - 1])
         for event in tail:
             if isinstance(event, Deleted):
                 self._erase(event.target)
@@ -63,7 +66,7 @@ class Recent:
             self._go_on(events.first, events, now)
         else:
             for begin, end in _runs(events):
-                self._go_on(events[begin].offset, tuple(events[begin:end]), now)
+                self._go_on(events[begin].offset, [*events[begin:end]], now)
         self._forget(now)
 
     def skip(self, last: int) -> None:
@@ -99,19 +102,30 @@ class Recent:
         """All messages that are here, as they now are."""
         return fold(self._between(self.last - len(self) + 1, self.last))
 
-    def _go_on(self, first: int, events: Sequence[Logged], now: float) -> None:
+    def _go_on(self, first: int, events: list[Logged] | Packed, now: float) -> None:
         if first != self.last + 1:
             self.skip(first - 1)
-        self._append(_Batch(first, events, now))
+        self._append(first, events, now)
         self.last += len(events)
         if not isinstance(events, Packed):
             for event in events:
                 if isinstance(event, Deleted) or (isinstance(event, Edited) and self._is_deleted(event.target)):
                     self._erase(event.target)
 
-    def _append(self, batch: _Batch) -> None:
-        self._batches.append(batch)
-        self._held += len(batch.events)
+    def _append(self, first: int, events: list[Logged] | Packed, added: float) -> None:
+        if isinstance(events, Packed) or not self._is_extended(events, added):
+            self._batches.append(_Batch(first, events, added))
+        self._held += len(events)
+
+    def _is_extended(self, events: list[Logged], added: float) -> bool:
+        """Add `events` to the last batch, where that is possible."""
+        end = self._batches[-1] if self._batches else None
+        if end is None or isinstance(end.events, Packed) or len(end.events) >= MERGED:
+            return False
+        if added > end.added + self._age * SOON:
+            return False
+        end.events.extend(events)
+        return True
 
     def _between(self, first: int, last: int) -> list[Logged]:
         found: list[Sequence[Logged]] = []
@@ -125,7 +139,7 @@ class Recent:
     def _erase(self, target: int) -> None:
         for index, batch in enumerate(self._batches):
             if batch.may_be_about(target) and any(is_about(event, target) for event in batch.events):
-                events = tuple(erased(event) if is_about(event, target) else event for event in batch.events)
+                events = [erased(event) if is_about(event, target) else event for event in batch.events]
                 self._batches[index] = batch._replace(events=events)
 
     def _is_deleted(self, target: int) -> bool:

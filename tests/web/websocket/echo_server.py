@@ -79,6 +79,7 @@ def main():
     settings = {}
     if options.tls:
         settings["ssl_context"] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        settings["ssl_context"].num_tickets = 0  # which Python's ssl cannot take in one thread while another one writes
         settings["ssl_context"].load_cert_chain(options.tls)
     if options.unix:
         listener = socket.socket(socket.AF_UNIX)

@@ -17,7 +17,7 @@ from chat.broker import Place
 from chat.conn import Sink
 from chat.crowd import LARGE
 from chat.errors import ChatError
-from chat.event import LOGGED, Ack, Event, IsTyping, Logged, Page, Published, Refusal, User, Welcome, Whisper
+from chat.event import LOGGED, Ack, Event, IsTyping, Logged, Message, Page, Published, Refusal, User, Welcome, Whisper
 from chat.format import Format
 from chat.member import Member, State, Step
 from chat.pace import Pace
@@ -92,8 +92,8 @@ class Fanout:
         self._waiting = 0  # in them, each event counted
         self._is_logged = False  # something of the log is among them
         self._work = Flag()
-        self._written = 0  # items, so far
-        self._writing = 0  # items of this turn
+        self._written = 0  # so far, counted alike
+        self._writing = 0  # in this turn
         self._wrote = Flag()
         self._room = Flag()
         self._groups: dict[Format, Group] = {}
@@ -113,8 +113,8 @@ class Fanout:
         """Take a batch from the broker, of that process.  Never yields."""
         if isinstance(events, Packed) or any(isinstance(event, LOGGED) for event in events):
             self._is_logged = True
-        self._put(Batch(events), len(events))
         self._pace.heard(process)
+        self._put(Batch(events), len(events))
 
     def put(self, item: Arrival | Note | Moved | Again) -> None:
         """Take what is no event, in its place among the batches.  Never yields."""
@@ -163,6 +163,7 @@ class Fanout:
         self._items.append(item)
         self._waiting += many
         self._work.set()
+        self._pace.more()
 
     def _run(self) -> None:
         while True:
@@ -223,10 +224,12 @@ class Fanout:
 
     def _gather(self, turn: Turn, events: Sequence[Published]) -> Turn:
         """Add `events` to `turn`, or to another one where that had to be written."""
-        if isinstance(events, Packed) and not turn.whispered:
-            turn.public += events
-            self.offset = events.last
-            return turn
+        if isinstance(events, Packed):
+            messages = events = self._unpacked(events)
+            if messages and not turn.whispered:
+                turn.public += messages
+                self.offset = messages[-1].offset
+                return turn
         for event in events:
             if isinstance(event, Whisper):
                 self._whisper(turn, event)
@@ -240,6 +243,14 @@ class Fanout:
                 if isinstance(event, LOGGED):
                     self.offset = event.offset
         return turn
+
+    def _unpacked(self, messages: Packed) -> list[Message]:
+        """Those that cannot be read are missed, and nothing else."""
+        try:
+            return [*messages]
+        except ValueError:
+            self._log.exception("messages %d to %d cannot be read", messages.first, messages.last)
+            return []
 
     def _whisper(self, turn: Turn, whisper: Whisper) -> None:
         turn.whispered = True

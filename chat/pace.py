@@ -39,8 +39,11 @@ class Pace:
         self._has_come = Flag()
 
     def heard(self, process: str) -> None:
-        """That one has spoken, and its words wait.  Never yields."""
+        """That one has spoken.  Never yields."""
         self._speakers.add(process)
+
+    def more(self) -> None:
+        """One more item waits, or some.  Never yields."""
         if self._is_holding and self._is_whole():
             self._has_come.set()
 

@@ -1,6 +1,6 @@
 """gunicorn's master, as its hooks of ours know it.
 
-gunicorn has no types; and what the hooks call must import nothing that gevent replaces, so not gunicorn either.
+gunicorn itself has no types.
 """
 
 from collections.abc import Mapping

@@ -31,7 +31,10 @@ SUM: Final = "livesum"  # one of them all together
 
 SHOWN: Final[Mapping[str, tuple[Literal["liveall", "livesum"], str]]] = {
     "chat_ready": (EACH, "Whether new users should be sent to this process, as /readyz says."),
-    "chat_database_up": (EACH, "Whether the database has answered this process within a second."),
+    "chat_database_up": (
+        EACH,
+        "Whether the database has answered this process within a second when it was last asked, every five.",
+    ),
     "chat_redis_up": (EACH, "Whether this process can reach the Redis, and is known to live there."),
     "chat_connections": (SUM, "WebSockets that are open, without those that are closing."),
     "chat_sockets": (SUM, "Descriptors of WebSockets: those that are opening or closing too."),

@@ -76,11 +76,15 @@ def forget(server: Arbiter, pid: int) -> None:
 def _make(base: Path, uid: int, gid: int) -> tuple[Path, int]:
     """Return it, and the descriptor of its lock, which forks share."""
     made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=base))
-    lock = os.open(made / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    os.fchown(lock, uid, gid)
-    os.chown(made, uid, gid)
-    found = made.rename(base / made.name.removeprefix("."))  # nobody looks for it before it has its lock
+    try:
+        lock = os.open(made / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        os.fchown(lock, uid, gid)
+        os.chown(made, uid, gid)
+        found = made.rename(base / made.name.removeprefix("."))  # nobody looks for it before it has its lock
+    except OSError:  # of chown, for who is not root and named another user
+        shutil.rmtree(made, ignore_errors=True)
+        raise
     return found, lock
 
 

@@ -180,7 +180,7 @@ class Follower:
             self._take(heard)
 
     def _take(self, heard: Parcel) -> None:
-        events: Sequence[Published] = heard.packed() or heard.events()
+        events: Sequence[Published] = heard.messages() or heard.events()
         if heard.first <= self.recent.last:  # the stream had it already
             events = [event for event in events if not isinstance(event, LOGGED) or event.offset > self.recent.last]
         self._tell(events, heard.process)

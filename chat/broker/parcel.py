@@ -45,7 +45,7 @@ class Parcel(NamedTuple):
         """The offset of the last event of the log, once this is heard."""
         return self.first + self.logged - 1
 
-    def packed(self) -> Packed | None:
+    def messages(self) -> Packed | None:
         """All of them, not unpacked yet, where all are messages; None where some are something else."""
         is_talk = self.logged == self.lines.count(b"\n") == self.lines.count(MESSAGE)
         return Packed(self.lines, self.first, self.logged) if is_talk else None

@@ -11,12 +11,12 @@ from chat.event import Deleted, Edited, Logged, Past
 from chat.packed import Packed
 from chat.past import erased, fold, is_about
 
-MERGED: Final = 64  # events that are kept as one batch, where they come one by one
+MERGED: Final = 64  # events that are kept as one batch, where they come one by one and not packed
 SOON: Final = 1 / 60  # of the age, between the first of them and the last, which goes by so much too early
 
 
 class _Batch(NamedTuple):
-    """Events without holes; not packed where one of them is no message, or has lost its text."""
+    """Events without holes; packed they are messages, none of which was deleted."""
 
     first: int
     events: list[Logged] | Packed
@@ -34,7 +34,8 @@ class _Batch(NamedTuple):
 class Recent:
     """At most `keep` events, none for longer than `age` seconds; `last` is the offset of the last event of all.
 
-    The times are those of Clock.monotonic.  What was deleted has no text here either.
+    Whole batches go, so that nearly one more may be held, which nobody is shown.  The times are those of Clock.monotonic.
+    What was deleted has no text here either.
     """
 
     __slots__ = ("_age", "_batches", "_held", "_keep", "last")
@@ -138,9 +139,10 @@ class Recent:
 
     def _erase(self, target: int) -> None:
         for index, batch in enumerate(self._batches):
-            if batch.may_be_about(target) and any(is_about(event, target) for event in batch.events):
-                events = [erased(event) if is_about(event, target) else event for event in batch.events]
-                self._batches[index] = batch._replace(events=events)
+            events = [*batch.events] if batch.may_be_about(target) else []
+            if any(is_about(event, target) for event in events):
+                found = [erased(event) if is_about(event, target) else event for event in events]
+                self._batches[index] = batch._replace(events=found)
 
     def _is_deleted(self, target: int) -> bool:
         apart = (batch.events for batch in self._batches if not isinstance(batch.events, Packed))

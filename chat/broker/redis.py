@@ -70,7 +70,7 @@ class RedisBroker(Broker):
         """`lease` is this process's; the rest is as for `MemoryBroker`.
 
         With `is_presence_here`, a `RedisPresence` over the same bus knows who is here: who has come or left is told only as
-        long as that is true.  `unarchived`, `held` and `rest` are those of the constants.
+        long as that is true.  `unarchived`, `held` and `rest` stand in for the constants of those names.
         """
         self._is_presence_here = is_presence_here
         self._bus = bus

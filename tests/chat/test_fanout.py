@@ -1,7 +1,7 @@
 """One write a member and turn, one encoding a format and turn."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 
@@ -9,10 +9,11 @@ import gevent
 import pytest
 from gevent import get_hub
 
-from chat.broker import MemoryBroker, Place, Subscriber
+from chat.broker import MemoryBroker, Place, Subscriber, parcel
 from chat.closing import KICKED
 from chat.event import Joined, Message, Whisper
 from chat.fanout import LOOK, SLICE
+from chat.packed import Packed
 from chat.registry import ChannelRecord
 from chat.requests import Publish
 from chat.turn import yield_turn
@@ -310,6 +311,26 @@ class Elsewhere(MemoryBroker):
             self._offset += 1
             message = Message("", f"{self._offset} {process}", datetime.now(UTC), offset=self._offset)
             self._subscriber.heard([message], process)
+
+    def hand_over(self, events: Sequence[Message]) -> None:
+        """As another process has said them."""
+        self._subscriber.heard(events, "p1")
+
+
+@pytest.mark.logs_errors
+def test_what_cannot_be_read_is_missed_and_nothing_else(make_server):
+    broker = Elsewhere()
+    room = make_server(backends={"broker": broker}).create_channel("room")
+    ann = enter_directly(room, "ann")
+    bob = DirectFake(EventFormat())
+    broker.hand_over(Packed(b'{"type":"message","sender":1}\n', 1, 1))
+    room.connect_user("bob", bob)
+    broker.hand_over(Packed(parcel.lines_of([Message("", "readable", datetime.now(UTC))]), 2, 1))
+    room.flush()
+
+    assert bob.started
+    for conn in (ann, bob):
+        assert [(event.text, event.offset) for event in conn.events if isinstance(event, Message)] == [("readable", 2)]
 
 
 class TestWhatOtherProcessesSay:

@@ -30,6 +30,7 @@ def hear(pace: Pace, items: list[str], *processes: str) -> None:
     for process in processes:
         items.append(process)
         pace.heard(process)
+        pace.more()
 
 
 def turn(pace: Pace, items: list[str], took: float = TOOK) -> None:
@@ -97,3 +98,16 @@ def test_where_nothing_is_ever_on_its_way_nobody_is_awaited(pace, items):
     pace.wait_for_log = None
 
     assert held(pace, items, "p1") == 0
+
+
+def test_so_is_an_answer_that_makes_it_as_much(pace, items):
+    hear(pace, items, "p1", "p2")
+    turn(pace, items)
+    hear(pace, items, "p1")
+    waiting = gevent.spawn(pace.await_more)
+    yield_turn()
+    items.append("an answer")
+    pace.more()
+    yield_turn()
+
+    assert waiting.ready()

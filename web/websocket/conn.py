@@ -29,7 +29,7 @@ class PlainConn(Peer, DirectConn):
     __slots__ = ("_on_gone", "_on_message", "_texts", "grant", "members")
 
     grant: Grant
-    """For whoever asks for it, which sets it, and `members`."""
+    """Whose it is: `Gate` sets it, and `members`."""
 
     def __init__(self, socket: BaseSocket, rules: Rules) -> None:
         super().__init__(socket, rules)

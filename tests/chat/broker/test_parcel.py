@@ -29,7 +29,7 @@ def sent(events: list[Published]) -> parcel.Parcel:
 
 
 def test_messages_are_unpacked_later_with_their_offsets():
-    packed = sent([*MESSAGES]).packed()
+    packed = sent([*MESSAGES]).messages()
 
     assert packed is not None
     assert (len(packed), packed.first, packed.last) == (3, 7, 9)
@@ -45,5 +45,5 @@ def test_messages_are_unpacked_later_with_their_offsets():
 def test_whatever_is_something_else_is_looked_at_now(other: Published, beside: list[Published]):
     whole = sent([*beside, other])
 
-    assert whole.packed() is None
+    assert whole.messages() is None
     assert type(whole.events()[-1]) is type(other)

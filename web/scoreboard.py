@@ -99,8 +99,7 @@ def _remove(made: Path, lock: int, maker: int, uid: int) -> None:
 
 def _remove_abandoned(left: Path, uid: int) -> None:
     """Remove it if it is one of `uid`'s, and no process has it any more."""
-    folder = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-    with suppress(OSError), _opened(left, folder) as inside:
+    with suppress(OSError), _opened(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) as inside:
         found = os.fstat(inside)
         if (found.st_uid, stat.S_IMODE(found.st_mode)) != (uid, 0o700):
             return

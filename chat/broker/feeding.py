@@ -28,7 +28,7 @@ BATCH: Final = 256  # events in one append
 ENTRIES: Final = 32  # batches that are read from the stream at once
 LOST: Final = 10_000  # events that wait here because they may be nowhere else; what comes on top is lost
 PATIENCE: Final = 10.0  # seconds for what was heard to be archived, or tried; then somebody else does it
-REST: Final = 1.0  # seconds between two attempts
+REST: Final = 1.0  # seconds between two attempts, to archive something or to read the stream
 
 
 class Means(NamedTuple):
@@ -39,19 +39,20 @@ class Means(NamedTuple):
     lease: Standing
     clock: Clock
     log: Logger
+    rest: float = REST
+    """Seconds between two attempts at what fails."""
 
 
 class Feeder:
     """What one process does for the archive of one log; without an archive nothing."""
 
-    def __init__(self, record: ChannelRecord, meta: bytes, recent: Recent, means: Means, *, rest: float = REST) -> None:
+    def __init__(self, record: ChannelRecord, meta: bytes, recent: Recent, means: Means) -> None:
         self._name = record.name
         self._tag = record.log
         self._meta = meta
         self._stream = means.bus.key(record.log, "stream")
         self._recent = recent
-        self._bus, self._archive, self._lease, self._clock, self._log = means
-        self._rest = rest
+        self._bus, self._archive, self._lease, self._clock, self._log, self._rest = means
         self._epoch = record.epoch
         self._archived = 0  # as was last known here
         self._is_mine = False

@@ -32,7 +32,6 @@ HELD: Final = 1000  # parcels that wait while it is read; what of more is not lo
 FILLED: Final = 1000  # events that are fetched from the archive for those that are connected
 LEAP: Final = 1 << 20  # by which a new epoch leaves behind what the old one may still be found to have had
 LEASED: Final = 0.1  # seconds between two looks whether this process may tell anything
-REST: Final = 1.0  # seconds between two attempts to read the stream
 
 
 class Keys(NamedTuple):
@@ -64,25 +63,17 @@ class Follower:
     """Hears one log from `begin` on: a `chat.bus.Listener`."""
 
     def __init__(
-        self,
-        record: ChannelRecord,
-        subscriber: Subscriber,
-        recent: Recent,
-        means: Means,
-        *,
-        held: int = HELD,
-        rest: float = REST,
+        self, record: ChannelRecord, subscriber: Subscriber, recent: Recent, means: Means, *, held: int = HELD
     ) -> None:
         self.record = record
         self.keys = Keys(*(means.bus.key(record.log, kind) for kind in ("meta", "stream", "topic")))
         self.place = Place(record.epoch, 0)
         self.recent = recent
-        self.feeder = Feeder(record, self.keys.meta, recent, means, rest=rest)
+        self.feeder = Feeder(record, self.keys.meta, recent, means)
         self.whispered = Said()
         self._subscriber: Subscriber | None = subscriber  # None once it has ended
-        self._bus, self._archive, self._lease, self._clock, self._log = means
+        self._bus, self._archive, self._lease, self._clock, self._log, self._rest = means
         self._most_held = held
-        self._rest = rest
         self._held: list[Parcel] | None = []  # while the stream is read; another list, where it has to be read once more
         self._has_begun = False
         self._has_gap = False  # something that is not logged may not have been heard

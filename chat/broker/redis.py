@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 from chat.archive.base import Archive
 from chat.broker import parcel
 from chat.broker.base import Broker, Place, Subscriber
-from chat.broker.feeding import Means
-from chat.broker.following import HELD, REST, Follower
+from chat.broker.feeding import REST, Means
+from chat.broker.following import HELD, Follower
 from chat.broker.memory import RECENT, RECENT_AGE
 from chat.broker.recent import Recent
 from chat.broker.said import REMEMBERED, key_of
@@ -80,14 +80,13 @@ class RedisBroker(Broker):
         self._age = age
         self._unarchived = unarchived
         self._held = held
-        self._rest = rest
         self._clock = clock or SystemClock()
-        self._means = Means(bus, archive, lease, self._clock, log or getLogger("chat"))
+        self._means = Means(bus, archive, lease, self._clock, log or getLogger("chat"), rest)
         self._open: dict[str, _Open] = {}
 
     def open(self, record: ChannelRecord, subscriber: Subscriber) -> Place:
         recent = Recent(record.offset, self._keep, self._age)
-        follower = Follower(record, subscriber, recent, self._means, held=self._held, rest=self._rest)
+        follower = Follower(record, subscriber, recent, self._means, held=self._held)
         self._lease.note(record.key)
         topic = self._bus.subscribe(record.log, follower.keys.topic, follower)
         try:

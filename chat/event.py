@@ -114,6 +114,12 @@ class Presence(Struct, gc=False, omit_defaults=True, tag="presence"):
     rendered: bool = False
 
 
+Notice: TypeAlias = Joined | Left | Presence
+"""Who is here has changed."""
+
+NOTICES: Final = get_args(Notice)
+
+
 class IsTyping(Struct, gc=False, omit_defaults=True, tag="typing"):
     """A user is writing something."""
 
@@ -165,7 +171,7 @@ class Refusal(Struct, gc=False):
     date: datetime
 
 
-Published: TypeAlias = Logged | Whisper | Joined | Left | Presence | IsTyping
+Published: TypeAlias = Logged | Whisper | Notice | IsTyping
 """What goes through the broker."""
 
 Event: TypeAlias = Published | Welcome | Ack | Refusal | Page | Closed

@@ -65,7 +65,7 @@ class Batch(NamedTuple):
 
 Group: TypeAlias = dict[Member, Sink]  # members that get the same bytes
 Item: TypeAlias = Batch | Arrival | Note | Moved | Again
-Roster: TypeAlias = Callable[[], tuple[tuple[User, ...], int]]
+ReadRoster: TypeAlias = Callable[[], tuple[tuple[User, ...], int]]
 """Some of the users that are here, and how many they are.  May block.  Raises: ChatError; then an `Again` will follow."""
 
 
@@ -84,9 +84,9 @@ class Turn:
 class Fanout:
     """The members of one channel in this process, and what is on its way to them."""
 
-    def __init__(self, offset: int, log: Logger, roster: Roster) -> None:
+    def __init__(self, offset: int, log: Logger, read_roster: ReadRoster) -> None:
         self._log = log
-        self._roster = roster
+        self._read_roster = read_roster
         self.offset = offset  # of the last event that was written
         self._items: list[Item] = []
         self._waiting = 0  # in them, each event counted
@@ -271,7 +271,7 @@ class Fanout:
 
     def _greet(self, epoch: str, *, recovered: bool) -> None:
         try:
-            users, count = self._roster()
+            users, count = self._read_roster()
         except ChatError:  # who is here is told when that is known again
             if recovered:
                 return

@@ -28,7 +28,7 @@ from chat.errors import (
     UserAlreadyConnected,
     UserNotHere,
 )
-from chat.event import Edited, Joined, Left, Message, Published, User, Welcome, Whisper
+from chat.event import NOTICES, Edited, Joined, Message, Notice, Published, User, Welcome, Whisper
 from chat.event import Presence as Folded
 from chat.fanout import Again, Arrival, Fanout, Moved
 from chat.floor import Floor
@@ -37,11 +37,13 @@ from chat.inbox import Inbox
 from chat.member import Member, State, Step
 from chat.notices import Notices
 from chat.orders import DropMembers, DropUser, Greet, Order
-from chat.outgoing import NOTICES, Outgoing, Said
+from chat.outgoing import Outgoing, Said
+from chat.packed import Packed
 from chat.presence import Presence
 from chat.reader import Missed, Reader
 from chat.registry import ChannelRecord
 from chat.restricted import Speech
+from chat.roster import Roster
 
 BATCH: Final = 256  # items in one turn at most, so that joins behind them wait a bounded time
 OWED: Final = 1.0  # seconds after which it is tried again to write down who left, or is here
@@ -145,6 +147,7 @@ class ChannelLoop:
         self._idle_is_due = False
         self.inbox: Inbox[Item] = Inbox(conf.inbox)
         self.floor = Floor(conf.inbox)
+        self._roster = Roster(record.key, presence, clock)
         self.fanout = Fanout(record.offset, log, self._roster_for_all)
         self.hooks = Hooks(conf.controller, log)
         self.out = Outgoing(
@@ -201,11 +204,14 @@ class ChannelLoop:
 
     def heard(self, events: Sequence[Published], process: str = "") -> None:
         """Write it to all members."""
+        if not isinstance(events, Packed):
+            self._roster.told(events)
         self.fanout.heard(events, process)
 
     def moved(self, place: Place) -> None:
         """Tell all members, and have them listed again."""
         self.epoch = place.epoch
+        self._roster.reset()
         self.fanout.put(Moved(place))
         self.inbox.force(_Restore())
 
@@ -216,6 +222,7 @@ class ChannelLoop:
         elif isinstance(order, DropMembers):
             members = [self.members[id] for id in order.members if id in self.members]
         elif isinstance(order, Greet):
+            self._roster.reset()
             self.fanout.put(Again(self.epoch))
             return
         else:
@@ -314,7 +321,7 @@ class ChannelLoop:
             self.floor.leave(said.member)
         self.out.answer(said, fate)
 
-    def _notify(self, notice: Joined | Left | Folded | None) -> None:
+    def _notify(self, notice: Notice | None) -> None:
         if notice is not None:
             self._untold += 1
             self._gather(Said(notice))
@@ -377,7 +384,7 @@ class ChannelLoop:
         except KeyError:  # another process has given the name to somebody else since it was reserved
             raise UserAlreadyConnected(member.username, self._record.name) from None
         self._active = self._clock.monotonic()
-        users, count = self._roster()
+        users, count = self._roster.read()
         recovered = (
             missed is not None and self.reader.complete(missed) and not missed.is_lost and missed.epoch == self.epoch
         )  # nothing yields from here on
@@ -387,15 +394,9 @@ class ChannelLoop:
             self._log.debug("user %r is in channel %r", member.username, self._record.name)
         return before
 
-    def _roster(self) -> tuple[tuple[User, ...], int]:
-        users = tuple(self._presence.users(self._key, LISTED))
-        if len(users) < LISTED:  # all; who comes by another process before we count is heard of yet, and counted then
-            return users, len(users)
-        return users, self._presence.count(self._key)
-
     def _roster_for_all(self) -> tuple[tuple[User, ...], int]:
         try:
-            return self._roster()
+            return self._roster.read()
         except ChatError:
             self._clock.later(OWED, lambda: self.told(Greet()))
             raise

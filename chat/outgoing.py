@@ -16,13 +16,12 @@ from chat.broker import Broker
 from chat.changes import objection
 from chat.clock import Clock
 from chat.errors import BrokerUnavailable, ChannelClosed, ChatError, HookFailed, UserNotHere
-from chat.event import Ack, Deleted, Edited, IsTyping, Joined, Left, Presence, Published, Refusal
+from chat.event import NOTICES, Ack, Deleted, Edited, IsTyping, Published, Refusal
 from chat.fanout import Fanout, Note
 from chat.lane import Lane
 from chat.member import Member
 from chat.registry import ChannelRecord
 
-NOTICES: Final = (Joined, Left, Presence)
 REMINDER: Final = 10.0  # seconds between two lines in the log that tell the same
 NOT_WORTH_A_WORD: Final = (BrokerUnavailable, ChannelClosed, HookFailed, UserNotHere)  # logged before, or of no account
 

@@ -42,7 +42,7 @@ LAYERS = """
     chat.broker.redis
     chat.broker
     chat.member chat.pace
-    chat.fanout chat.notices chat.floor chat.changes chat.lane chat.typists
+    chat.fanout chat.notices chat.roster chat.floor chat.changes chat.lane chat.typists
     chat.outgoing
     chat.reader
     chat.loop

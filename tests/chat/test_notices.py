@@ -37,6 +37,10 @@ def notices(conn: DirectFake) -> list[Joined | Left | Presence]:
     return [event for event in conn.events if isinstance(event, Joined | Left | Presence)]
 
 
+def welcome_of(conn: DirectFake) -> Welcome:
+    return next(event for event in conn.events if isinstance(event, Welcome))
+
+
 def test_everybody_hears_who_comes_the_joiner_included(lobby):
     ada = enter(lobby, "ada")
     bob = enter(lobby, "bob")
@@ -153,6 +157,23 @@ def test_leaving_is_folded_too(lobby, clock):
     (folded,) = notices(witness)[told:]
     assert folded.left == tuple(f"user {number:04}" for number in range(10))
     assert (folded.joined, folded.count) == ((), LARGE + 21)
+
+
+def test_who_comes_right_after_a_notice_is_told_of_nobody_who_had_left_by_it(lobby, clock):
+    conns = fill(lobby, LARGE + 20)
+    clock.advance(PERIOD)
+    conns[-1].client.close()
+    wait_for_count(lobby, LARGE + 19)
+    clock.advance(PERIOD - 0.05)
+    ada = enter_directly(lobby, "ada")  # whoever comes next may be told the same
+    conns[0].client.close()
+    wait_for_count(lobby, LARGE + 19)
+    clock.advance(0.05)
+    wait_until(lambda: notices(ada))
+    bob = enter_directly(lobby, "bob")
+
+    assert "user 0000" in notices(ada)[0].left
+    assert [User("user 0000") in welcome_of(conn).users for conn in (ada, bob)] == [True, False]
 
 
 def test_who_came_and_went_meanwhile_is_not_mentioned(lobby, clock):

@@ -318,7 +318,9 @@ class BrokerUnavailable(ChatError):
     text = "the log cannot be reached; try again"
 
     def __init__(self, why: str = "") -> None:
-        self.why = why  # for whoever runs the server
+        self.why = why  # for whoever runs the server, who sees it below a traceback
+        if why:
+            self.add_note(why)
 
 
 class NotStorable(ChatError):

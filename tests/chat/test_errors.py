@@ -1,5 +1,6 @@
 import pickle
 import re
+import traceback
 
 import pytest
 
@@ -114,6 +115,13 @@ def test_it_will_not_succeed_later(kind):
 def test_the_facts_are_attributes_and_the_words_are_the_text(error, facts, words):
     assert {name: getattr(error, name) for name in facts} == facts
     assert words in str(error)
+
+
+def test_why_a_log_cannot_be_reached_is_for_whoever_sees_the_traceback_and_not_for_peers():
+    error = errors.BrokerUnavailable("Redis attic cannot be reached")
+
+    assert "attic" in "".join(traceback.format_exception(error))
+    assert "attic" not in str(error)
 
 
 def test_an_expired_token_is_an_invalid_one():

@@ -5,7 +5,7 @@ a size they are collected, and told together, at most every quarter of a second.
 name says, and the more it costs to say it.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from chat.event import User
 
@@ -20,12 +20,28 @@ def period(count: int) -> float:
     return max(PERIOD, count / NOTICES)
 
 
+class Changes(NamedTuple):
+    """What a folded notice tells."""
+
+    came: list[User]
+    here: list[User]
+    """Who has another name, or came back."""
+    went: list[str]
+    gone: list[str]
+    """Who came and went again."""
+
+
 class Crowd:
-    """Who came, went or changed their name since the last notice.  Who is as before is not mentioned."""
+    """Who came, went or changed their name since the last notice.
 
-    __slots__ = ("_changes",)
+    Who is as before is not mentioned, where nobody else tells of who comes and goes.  Where other processes do, one of them
+    may have told of an earlier change meanwhile: so the last one is mentioned in any case.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_changes", "_others_tell")
+
+    def __init__(self, *, others_tell: bool = False) -> None:
+        self._others_tell = others_tell
         self._changes: dict[str, tuple[User | None, User | None]] = {}  # username: as last told, as it is now
 
     def __bool__(self) -> bool:
@@ -45,13 +61,15 @@ class Crowd:
 
     def _change(self, username: str, before: User | None, now: User | None) -> None:
         told, _ = self._changes.pop(username, (before, None))
-        if told != now:
+        if told != now or self._others_tell:
             self._changes[username] = told, now
 
-    def take(self) -> tuple[list[User], list[User], list[str]]:
-        """Return who came, who has another name and who went, and begin anew."""
+    def take(self) -> Changes:
+        """Return what there is, and begin anew."""
         changes, self._changes = self._changes, {}
-        joined = [now for told, now in changes.values() if now and not told]
-        renamed = [now for told, now in changes.values() if now and told]
-        left = [username for username, (_, now) in changes.items() if not now]
-        return joined, renamed, left
+        return Changes(
+            came=[now for told, now in changes.values() if now and not told],
+            here=[now for told, now in changes.values() if now and told],
+            went=[username for username, (told, now) in changes.items() if told and not now],
+            gone=[username for username, (told, now) in changes.items() if not told and not now],
+        )

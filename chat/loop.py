@@ -171,6 +171,7 @@ class ChannelLoop:
             count=self._count,
             untold=lambda: self._untold,
             fold=lambda: self.inbox.force(_Fold()),
+            others_tell=broker.shared,
         )
         try:
             self.epoch, self.fanout.offset = broker.open(record, self)

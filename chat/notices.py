@@ -25,8 +25,12 @@ class Notices:
         count: Callable[[], int],
         untold: Callable[[], int],
         fold: Callable[[], None],
+        others_tell: bool = False,
     ) -> None:
-        """`untold` is how many are on their way to be told; `fold` is called in the hub when a folded one is due."""
+        """`untold` is how many are on their way to be told; `fold` is called in the hub when a folded one is due.
+
+        `others_tell` says whether other processes do, of who comes to them and goes.
+        """
         self._channel = channel
         self._hooks = hooks
         self._clock = clock
@@ -34,7 +38,7 @@ class Notices:
         self._untold = untold
         self._fold = fold
         self._fold_is_due = False
-        self._crowd = Crowd()
+        self._crowd = Crowd(others_tell=others_tell)
 
     def joined(self, user: User) -> Joined | None:
         """What to publish for a user who came; None when it is folded."""
@@ -70,10 +74,10 @@ class Notices:
             return None
         if not self._crowd:
             return None
-        joined, renamed, left = self._crowd.take()
+        came, here, went, gone = self._crowd.take()
         count = self._count()
-        line = self._line(self._summary(len(joined), len(left), count))
-        names = tuple([*joined, *renamed][:LISTED]), tuple(left[:LISTED])
+        line = self._line(self._summary(len(came), len(went), count))
+        names = tuple([*came, *here][:LISTED]), tuple([*went, *gone][:LISTED])
         return Presence(*names, count, self._clock.now(), line, self._hooks.encodes)
 
     def call_connected(self, username: str) -> None:
@@ -92,11 +96,11 @@ class Notices:
             self._fold_is_due = True
             self._clock.later(period(self._count()), self._fold)
 
-    def _summary(self, joined: int, left: int, count: int) -> str:
+    def _summary(self, came: int, went: int, count: int) -> str:
         """Without the part that a hook has spoken of."""
-        told = [f"{joined} entered"] if joined and not self._hooks.greets else []
-        if left and not self._hooks.waves:
-            told.append(f"{left} exited")
+        told = [f"{came} entered"] if came and not self._hooks.greets else []
+        if went and not self._hooks.waves:
+            told.append(f"{went} exited")
         return f"{' and '.join(told)} {self._channel.name}, {count} are here" if told else ""
 
     def _line(self, text: str) -> str:

@@ -5,10 +5,12 @@ process hears it by the channel's topic.  An archive follows the stream.  What t
 promised here, no more: see docs/scaling.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime, timedelta
 from logging import Logger, getLogger
 from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
 
 from chat.archive.base import Archive
 from chat.broker import parcel
@@ -23,7 +25,7 @@ from chat.bus import Bus, Topic
 from chat.bus.lease import Standing
 from chat.clock import Clock, SystemClock
 from chat.errors import BrokerUnavailable, ChannelClosed, ChatError
-from chat.event import LOGGED, Joined, Left, Logged, Past, Published, Whisper
+from chat.event import LOGGED, NOTICES, Joined, Left, Logged, Notice, Past, Presence, Published, Whisper
 from chat.orders import End, Greet, Order
 from chat.past import changed, fold, page
 from chat.registry.base import ChannelRecord
@@ -37,6 +39,7 @@ SKEW: Final = 10_000  # milliseconds by which the clocks of hosts may differ
 BUCKET: Final = round(REMEMBERED * 1000) + 2 * SKEW  # milliseconds for which what is said goes into one hash
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
+_KINDS: Final = {Joined: "j", Left: "l", Presence: "s"}  # what the script has to know of who comes and goes
 
 
 class _Open(NamedTuple):
@@ -253,7 +256,10 @@ class RedisBroker(Broker):
             place = Place(follower.place.epoch, follower.recent.last)
             answer = self._bus.call(PUBLISH, tag, keys, [word, *place, self._now(), *words])
             if isinstance(answer, list):
-                return self._heard(follower, place.epoch, len(logged), *answer)
+                offsets = self._heard(follower, place.epoch, len(logged), *answer[:3])
+                if omitted := {name.decode() for names in answer[3:] for name in names}:
+                    self._append(follower, _without(events, omitted))
+                return offsets
             if answer == b"closed":
                 raise ChannelClosed(follower.record.name)
             if answer == b"full":
@@ -266,14 +272,11 @@ class RedisBroker(Broker):
         """What the script has to know of it."""
         if isinstance(event, LOGGED):
             return "L"
-        if self._is_presence_here and isinstance(event, Joined | Left):
-            return "j" if isinstance(event, Joined) else "l"
-        return "n"
+        return _KINDS.get(type(event), "n") if self._is_presence_here else "n"
 
     def _names(self, events: Sequence[Published]) -> list[str]:
-        """Who has come or left, where the script can tell whether it is so."""
-        found = [event for event in events if isinstance(event, Joined | Left)] if self._is_presence_here else []
-        return [event.user.username if isinstance(event, Joined) else event.username for event in found]
+        """Of whom each notice tells, where the script knows whether it is so."""
+        return [_names(event) for event in events if isinstance(event, NOTICES)] if self._is_presence_here else []
 
     def _heard(
         self, follower: Follower, epoch: str, count: int, archiver: bytes, first: bytes, places: list[bytes] | None = None
@@ -331,6 +334,27 @@ class RedisBroker(Broker):
             return self._open[key]
         except KeyError:
             raise ChannelClosed(key.partition("/")[0]) from None
+
+
+def _names(notice: Notice) -> str:
+    """Whom it tells of; in a folded one whether they have come or left as well."""
+    if isinstance(notice, Joined):
+        return notice.user.username
+    if isinstance(notice, Left):
+        return notice.username
+    return "\n".join([f"+{user.username}" for user in notice.joined] + [f"-{username}" for username in notice.left])
+
+
+def _without(events: Sequence[Published], omitted: Set[str]) -> list[Published]:
+    """The folded notices that tell of some of these, without them."""
+    told: list[Published] = []
+    for event in events:
+        if isinstance(event, Presence):
+            joined = tuple(user for user in event.joined if user.username not in omitted)
+            left = tuple(username for username in event.left if username not in omitted)
+            if (joined, left) != (event.joined, event.left):
+                told.append(replace(event, joined=joined, left=left))
+    return told
 
 
 def _field(sender: str, id: str) -> bytes:

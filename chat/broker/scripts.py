@@ -44,9 +44,10 @@ PUBLISH: Final = Script("""
 -- KEYS meta, stream, ids, earlier ids, topic, who is listed
 -- ARGV how to publish, epoch, last offset known here, milliseconds since 1970, events that the stream keeps,
 --      events of one epoch that may wait for the archive (0: there is none), for each line its kind (logged 'L', who has
---      come 'j', who has left 'l', others 'n'), lines, lines of what is logged ('': all are), who publishes, then for each
---      logged one its sender and id ('': none), and for each who has come or left the name
--- -> who archives, first offset [, the offset of each, where some were said before]; or a word
+--      come 'j', who has left 'l', several of both 's', others 'n'), lines, lines of what is logged ('': all are), who
+--      publishes, for each logged one its sender and id ('': none), and for each 'j' and 'l' the name, for 's' a line for
+--      each name, behind a + or a -
+-- -> who archives, first offset [, the offset of each, where not all is told [, who of several was omitted]]; or a word
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'archived', 'closed', 'archiver', 'base')
 if meta[4] then return 'closed' end
 if meta[1] ~= ARGV[2] then return 'moved' end
@@ -73,8 +74,9 @@ if #ids > 0 then
 end
 
 -- Who has come is told only as long as they are here, and who has left as long as not: so what is told last is true, though
--- the process that a user has left may be slower to say so than the one that the user has come back to.
-local untrue = {}
+-- the process that a user has left may be slower to say so than the one that the user has come back to.  A folded notice is
+-- to be said anew, without those of whom it is not true.
+local untrue, omitted = {}, {}
 if #ARGV > 10 + count then
     local n = 10 + count
     for i = 1, #kinds do
@@ -82,6 +84,14 @@ if #ARGV > 10 + count then
         if kind == 'j' or kind == 'l' then
             n = n + 1
             if (redis.call('HEXISTS', KEYS[6], ARGV[n]) == 1) ~= (kind == 'j') then untrue[i] = true end
+        elseif kind == 's' then
+            n = n + 1
+            for sign, name in string.gmatch(ARGV[n], '([+-])([^\\n]+)') do
+                if (redis.call('HEXISTS', KEYS[6], name) == 1) ~= (sign == '+') then
+                    untrue[i] = true
+                    omitted[#omitted + 1] = name
+                end
+            end
         end
     end
 end
@@ -140,7 +150,7 @@ if lines ~= '' then
     local header = string.format('%s %s %.0f %s', ARGV[2], begin, offset - first + 1, ARGV[10])
     redis.call(ARGV[1], KEYS[5], header .. '\\n' .. lines)
 end
-return {meta[5] or '', begin, places}
+return {meta[5] or '', begin, places, #omitted > 0 and omitted or nil}
 """)
 
 END: Final = Script("""

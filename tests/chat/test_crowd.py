@@ -11,8 +11,8 @@ def test_who_came_and_who_went_is_told_once():
         crowd.join(user)
     crowd.leave(CY)
 
-    assert crowd.take() == ([ADA, BOB], [], ["cy"])
-    assert crowd.take() == ([], [], [])
+    assert crowd.take() == ([ADA, BOB], [], ["cy"], [])
+    assert crowd.take() == ([], [], [], [])
 
 
 def test_who_came_and_went_is_not_mentioned():
@@ -21,7 +21,7 @@ def test_who_came_and_went_is_not_mentioned():
     crowd.leave(ADA)
 
     assert not crowd
-    assert crowd.take() == ([], [], [])
+    assert crowd.take() == ([], [], [], [])
 
 
 def test_who_went_and_came_back_is_not_mentioned():
@@ -40,7 +40,7 @@ def test_what_counts_is_where_somebody_ends_up():
     crowd.join(ADA)
 
     assert crowd
-    assert crowd.take() == ([ADA], [], [])
+    assert crowd.take() == ([ADA], [], [], [])
 
 
 def test_another_display_name_is_told_apart_from_those_who_came():
@@ -48,7 +48,7 @@ def test_another_display_name_is_told_apart_from_those_who_came():
     crowd.rename(ADA, COUNTESS)
     crowd.join(BOB)
 
-    assert crowd.take() == ([BOB], [COUNTESS], [])
+    assert crowd.take() == ([BOB], [COUNTESS], [], [])
 
 
 def test_who_came_is_told_by_the_newest_display_name():
@@ -56,7 +56,7 @@ def test_who_came_is_told_by_the_newest_display_name():
     crowd.join(ADA)
     crowd.rename(ADA, COUNTESS)
 
-    assert crowd.take() == ([COUNTESS], [], [])
+    assert crowd.take() == ([COUNTESS], [], [], [])
 
 
 def test_who_took_the_old_display_name_again_is_not_mentioned():
@@ -72,7 +72,7 @@ def test_who_went_and_came_back_by_another_display_name_has_only_changed_it():
     crowd.leave(ADA)
     crowd.join(COUNTESS)
 
-    assert crowd.take() == ([], [COUNTESS], [])
+    assert crowd.take() == ([], [COUNTESS], [], [])
 
 
 def test_what_others_were_told_last_is_remembered_over_a_change_and_a_leave():
@@ -81,4 +81,20 @@ def test_what_others_were_told_last_is_remembered_over_a_change_and_a_leave():
     crowd.leave(COUNTESS)
     crowd.join(COUNTESS)
 
-    assert crowd.take() == ([], [COUNTESS], [])
+    assert crowd.take() == ([], [COUNTESS], [], [])
+
+
+def test_where_others_tell_too_who_went_and_came_back_is_here():
+    crowd = Crowd(others_tell=True)
+    crowd.leave(ADA)  # which another process may tell of before the next line
+    crowd.join(ADA)
+
+    assert crowd.take() == ([], [ADA], [], [])
+
+
+def test_where_others_tell_too_who_came_and_went_is_gone():
+    crowd = Crowd(others_tell=True)
+    crowd.join(ADA)
+    crowd.leave(ADA)
+
+    assert crowd.take() == ([], [], [], ["ada"])

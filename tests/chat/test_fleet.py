@@ -11,9 +11,10 @@ from gevent.event import Event as Flag
 from chat import ServerConf
 from chat.archive.sql import SqlArchive
 from chat.bus.lease import CLOCK, TAG
+from chat.clock import Clock
 from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED, TAKEN_FOR_DEAD
 from chat.conn import PipeConn
-from chat.crowd import LARGE
+from chat.crowd import LARGE, PERIOD
 from chat.errors import (
     ChannelClosed,
     DuplicatedChannel,
@@ -29,7 +30,7 @@ from chat.member import Resume
 from chat.registry.boot import VOLATILE
 from chat.registry.sql import SqlRegistry
 from chat.shared import make_shared_server
-from chat.testing import no_greenlet_left
+from chat.testing import TurnedClock, no_greenlet_left
 from chat.turn import yield_turn
 from tests.chat.broker.processes import attempt
 from tests.chat.fakes import DirectFake, EventFormat
@@ -41,11 +42,11 @@ LEASE = 1.0  # seconds: who dies here is found dead soon
 class House:
     """One process: a server, and how it dies."""
 
-    def __init__(self, url: str, database, **conf: object) -> None:
+    def __init__(self, url: str, database, clock: Clock | None = None, **conf: object) -> None:
         self.fleet = Fleet(url, lease=LEASE)
         archive = SqlArchive(database)
         registry = SqlRegistry(database, VOLATILE)
-        self.server = make_shared_server(ServerConf(**conf), self.fleet, registry=registry, archive=archive)
+        self.server = make_shared_server(ServerConf(**conf), self.fleet, registry=registry, archive=archive, clock=clock)
         self.archive = archive
 
     def die(self) -> None:
@@ -94,6 +95,10 @@ def one(start) -> House:
 @pytest.fixture
 def two(start, one) -> House:
     return start()
+
+
+def presences(conn: DirectFake) -> list[Presence]:
+    return [event for event in conn.events if isinstance(event, Presence)]
 
 
 def texts(conn: DirectFake) -> list[str]:
@@ -481,6 +486,75 @@ def test_all_who_were_on_a_server_that_ends_have_left_for_those_on_others(start)
 
     wait_until(lambda: one.server.get_channel("lobby").get_users() == ["bob"], timeout=5)
     wait_until(lambda: [event.count for event in bob.events if isinstance(event, Presence)][-1] == 1)
+
+
+class LargeRoom:
+    """A room over two servers, each of which tells who came to it and left when its clock is turned."""
+
+    def __init__(self, start: Start, **conf: object) -> None:
+        self._clocks = TurnedClock(), TurnedClock()
+        servers = [start(clock=clock, **conf).server for clock in self._clocks]
+        servers[0].create_channel("lobby")
+        self.here, self.there = (server.get_channel("lobby") for server in servers)
+        self.members = [enter_directly(self.here, f"user{number:03}") for number in range(LARGE + 20)]
+        self.count = self.here.count()
+        self.told(0)
+
+    def left(self, *conns: DirectFake) -> None:
+        """They have hung up, and their servers know it."""
+        for conn in conns:
+            conn.hang_up()
+        wait_until(lambda: self.here.count() == self.count - len(conns))
+
+    def told(self, server: int) -> Presence:
+        """What that one of the servers tells."""
+        before = len(presences(self.members[0]))
+        for room in (self.here, self.there):
+            room.flush()
+        self._clocks[server].advance(PERIOD)
+        wait_until(lambda: len(presences(self.members[0])) > before)
+        return presences(self.members[0])[-1]
+
+
+def test_who_goes_to_another_server_has_not_left_a_large_room(start):
+    room = LargeRoom(start)
+    room.left(*room.members[1:3])
+    enter_directly(room.there, "user001")
+
+    joined, left = room.told(1), room.told(0)
+
+    assert (joined.joined, joined.left) == ((User("user001"),), ())
+    assert (left.joined, left.left, left.count) == ((), ("user002",), room.count - 1)
+
+
+def test_who_was_told_to_have_left_it_by_one_server_is_told_to_be_back_by_the_other(start):
+    room = LargeRoom(start)
+    bob = enter_directly(room.there, "bob")
+    room.told(1)
+    bob.hang_up()
+    wait_until(lambda: room.here.count() == room.count)
+    bob = enter_directly(room.here, "bob")
+    bob.hang_up()
+    wait_until(lambda: room.here.count() == room.count)
+    assert room.told(0).left == ("bob",)
+    enter_directly(room.there, "bob")
+
+    assert room.told(1).joined == (User("bob"),)
+
+
+def test_who_came_to_a_large_room_by_one_server_and_left_by_another_has_left(start):
+    room = LargeRoom(start, duplicate_user="share")
+    conns = [enter_directly(channel, "bob") for channel in (room.here, room.there)]
+    enter_directly(room.here, "cy")
+    conns[0].hang_up()
+    room.here.flush()
+    conns[1].hang_up()
+    wait_until(lambda: room.here.count() == room.count + 1)
+
+    left, joined = room.told(1), room.told(0)
+
+    assert (left.joined, left.left) == ((), ("bob",))
+    assert (joined.joined, joined.left) == ((User("cy"),), ())
 
 
 @pytest.mark.logs_errors

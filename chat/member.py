@@ -6,15 +6,16 @@ from typing import Final, NamedTuple, Protocol
 
 from gevent.event import Event as Flag
 
-from chat.closing import GONE, INTERNAL, Closing
+from chat.closing import GONE, INTERNAL, KICKED, REPLACED, Closing
 from chat.conn import DirectConn
-from chat.errors import ChannelClosed
+from chat.errors import ChannelClosed, UserAlreadyConnected
 from chat.event import User
 from chat.requests import Request
 from chat.tokens import Grant
 
 ACTIONS: Final = frozenset({"list", "join", "publish", "whisper", "edit", "delete", "history", "create", "moderate"})
 EVERYBODY: Final = ACTIONS - {"moderate"}  # what users may do when nobody says otherwise
+OF_ONE: Final = (KICKED, REPLACED)  # of what else ends a connection who comes again is told
 
 
 class State(Enum):
@@ -89,7 +90,7 @@ class Resume(NamedTuple):
 class Member:
     """One connection in one channel.  `conn` is there from JOINING on."""
 
-    __slots__ = ("_ended", "_home", "conn", "grant", "id", "queued", "resume", "rights", "state")
+    __slots__ = ("_closing", "_ended", "_home", "conn", "grant", "id", "queued", "resume", "rights", "state")
 
     conn: DirectConn
 
@@ -102,6 +103,7 @@ class Member:
         self.queued = 0  # its messages in the channel's inbox
         self._home = home
         self._ended: Flag | None = None
+        self._closing: Closing | None = None  # why it was dropped before there was a connection, and nobody else
 
     @property
     def user(self) -> User:
@@ -121,10 +123,16 @@ class Member:
     def join(self, conn: DirectConn, *, wait: bool = False, resume: Resume | None = None) -> None:
         """Enter the channel over `conn`; with `wait`, return once the user is listed.
 
-        Raises: ChannelClosed, IdleChannel; then the name is free again and `conn` is left open.
+        Who was removed or replaced since the name was reserved is told so as if the connection had been there; or, with
+        `wait`, by an exception.
+        Raises: UserAlreadyConnected, ChannelClosed, IdleChannel; then the name is free again and `conn` is left open.
         """
-        if self.state is State.GONE:  # the channel ended after the name was reserved
-            raise ChannelClosed(self.grant.channel)
+        if self.state is State.GONE:
+            if self._closing is None or wait:
+                channel = self.grant.channel
+                raise UserAlreadyConnected(self.username, channel) if self._closing == REPLACED else ChannelClosed(channel)
+            conn.close(*self._closing)
+            return
         self.step(Step.CONNECTED)
         self.conn = conn
         self.resume = resume
@@ -147,6 +155,7 @@ class Member:
     def drop(self, closing: Closing) -> None:
         """End the connection from our side.  Never yields; idempotent."""
         if self.state is State.RESERVED:
+            self._closing = closing if closing in OF_ONE else None
             self.cancel()
         elif self.state in (State.JOINING, State.LIVE):
             self._gone(closing)

@@ -1,8 +1,8 @@
 import gevent
 import pytest
 
-from chat.closing import KICKED
-from chat.errors import ChannelClosed
+from chat.closing import CHANNEL_CLOSED, KICKED, REPLACED
+from chat.errors import ChannelClosed, UserAlreadyConnected
 from chat.member import EVERYBODY, TRANSITIONS, IllegalStep, Member, Resume, State, Step, next_state
 from chat.requests import Publish
 from chat.tokens import Grant
@@ -127,6 +127,28 @@ def test_who_lost_the_reservation_cannot_join(member, conn, home):
 
     assert conn.closing is None
     assert home.entered == []
+
+
+@pytest.mark.parametrize("closing", [KICKED, REPLACED])
+def test_who_was_dropped_since_then_is_told_why_once_there_is_a_connection(member, conn, home, closing):
+    member.drop(closing)
+    member.join(conn)
+
+    assert conn.closing == closing
+    assert (home.entered, home.lost_members) == ([], [member])
+
+
+@pytest.mark.parametrize(
+    ("closing", "error"),
+    [(KICKED, ChannelClosed), (REPLACED, UserAlreadyConnected), (CHANNEL_CLOSED, ChannelClosed)],
+)
+def test_or_by_an_error_where_the_joiner_waits(member, conn, closing, error):
+    member.drop(closing)
+
+    with pytest.raises(error):
+        member.join(conn, wait=True)
+
+    assert conn.closing is None
 
 
 def test_a_cancelled_reservation_is_given_back_once(member, home):

@@ -281,7 +281,7 @@ class Channels(RuleBasedStateMachine):
         def join() -> None:
             try:
                 seat.member.join(direct, wait=way.waits, resume=seat.resume)
-            except (ChannelClosed, IdleChannel):
+            except (ChannelClosed, IdleChannel, UserAlreadyConnected):
                 assert seat.ends
                 assert isinstance(conn, Outsider) or conn.closing in (None, GONE), "it is the caller's to close"
 

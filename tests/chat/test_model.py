@@ -8,14 +8,16 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from math import inf
 from typing import NamedTuple
 
 import gevent
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from chat import ChatChannel, ChatServer, RestrictedChatChannel, ServerConf
+from chat import ChatChannel, ChatServer, RestrictedChatChannel, ServerConf, fanout, pace
 from chat.broker import MemoryBroker
 from chat.closing import CHANNEL_CLOSED, GONE, KICKED, REPLACED, SERVER_CLOSED, SLOW
 from chat.config import DUPLICATE_USER
@@ -563,6 +565,14 @@ class Channels(RuleBasedStateMachine):
             raise
 
 
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is just now, the same choices have the same outcome: otherwise hypothesis complains."""
+    monkeypatch.setattr(fanout, "SLICE", inf)
+    monkeypatch.setattr(pace, "DEAR", inf)
+
+
+@pytest.mark.usefixtures("no_time_passes")
 def test_whatever_happens_nothing_is_lost_and_nothing_left_behind() -> None:
     Channels.reached = Counter()
     run_state_machine_as_test(

@@ -94,6 +94,7 @@ def test_two_channels_of_a_page_survive_a_cut_and_a_reload_complete_and_in_order
         reader.wait_until(JOINED)
 
     ann.say("a1", "a2")
+    bob.wait_until("() => heard.length === 4")  # so that hers are the first
     bob.say("b1")
     bob.wait_until("() => heard.length === 6")
     cable.cut()

@@ -15,7 +15,7 @@ from chat.tokens import Grant
 
 ACTIONS: Final = frozenset({"list", "join", "publish", "whisper", "edit", "delete", "history", "create", "moderate"})
 EVERYBODY: Final = ACTIONS - {"moderate"}  # what users may do when nobody says otherwise
-OF_ONE: Final = (KICKED, REPLACED)  # of what else ends a connection who comes again is told
+OF_ONE: Final = (KICKED, REPLACED)  # they end one member; of all else one is told on coming again
 
 
 class State(Enum):
@@ -103,7 +103,7 @@ class Member:
         self.queued = 0  # its messages in the channel's inbox
         self._home = home
         self._ended: Flag | None = None
-        self._closing: Closing | None = None  # why it was dropped before there was a connection, and nobody else
+        self._closing: Closing | None = None  # why it alone was dropped, before there was a connection
 
     @property
     def user(self) -> User:

@@ -10,7 +10,7 @@ from chat.event import NOTICES, Joined, Left, Notice, Published, User
 from chat.presence import Presence
 
 KEPT: Final = 0.25  # seconds for which the names that were read serve all who come to a large room
-READS: Final = 3  # where all begins anew in the middle of each, the last one has to do
+READS: Final = 3  # where something is told in the middle of each, the last one has to do
 
 
 class Roster:
@@ -25,65 +25,58 @@ class Roster:
         self._key = key
         self._presence = presence
         self._clock = clock
-        self._told: list[Notice] = []  # while somebody reads
         self._readers = 0
-        self._changes = 0  # so far
+        self._told: list[Notice] = []  # while there are any
         self._resets = 0
         self._kept: tuple[User, ...] = ()  # of a large room
         self._kept_until = 0.0
 
     def told(self, events: Sequence[Published]) -> None:
         """The members hear these.  Never yields."""
-        notices = [event for event in events if isinstance(event, NOTICES)]
-        if not notices:
+        if not self._readers and self._clock.monotonic() >= self._kept_until:
             return
-        self._changes += 1
+        notices = [event for event in events if isinstance(event, NOTICES)]
         if self._readers:
             self._told += notices
-        if self._kept:
+        if notices and self._kept:
             self._kept = _after(notices, self._kept)
 
     def reset(self) -> None:
         """They may not have heard all, or nobody knows any more who is here.  Never yields."""
-        self._changes += 1
         self._resets += 1
         self._kept = ()
 
     def read(self) -> tuple[tuple[User, ...], int]:
         """The users by name, and their count.  May block.  Raises: ChatError."""
-        for _ in range(READS):
-            resets = self._resets
-            users, count = self._read()
-            if resets == self._resets:
-                break
-        return users, count
-
-    def _read(self) -> tuple[tuple[User, ...], int]:
-        if not self._kept or self._clock.monotonic() >= self._kept_until:
-            users, is_all = self._ask()
-            if is_all:  # who comes by another process before we count is heard of yet, and counted then
-                return users, len(users)
-            self._kept, self._kept_until = users, self._clock.monotonic() + KEPT
-        count = self._count()
-        return self._kept[:LISTED], count
-
-    def _ask(self) -> tuple[tuple[User, ...], bool]:
-        """The users, and whether they are all.  Blocks."""
-        begin = len(self._told)
         self._readers += 1
         try:
-            users = self._presence.users(self._key, LISTED)
-            return _after(self._told[begin:], users), len(users) < LISTED
+            for _ in range(READS):
+                resets = self._resets
+                users, count = self._read()
+                if resets == self._resets:
+                    break
+            return users, count
         finally:
             self._readers -= 1
             if not self._readers:
                 self._told = []
 
+    def _read(self) -> tuple[tuple[User, ...], int]:
+        if not self._kept or self._clock.monotonic() >= self._kept_until:
+            begin = len(self._told)
+            found = self._presence.users(self._key, LISTED)
+            users = _after(self._told[begin:], found)
+            if len(found) < LISTED:  # all; who comes by another process before we count is heard of yet, and counted then
+                return users, len(users)
+            self._kept, self._kept_until = users, self._clock.monotonic() + KEPT
+        count = self._count()
+        return self._kept[:LISTED], count
+
     def _count(self) -> int:
         for _ in range(READS):
-            changes = self._changes
+            begin = len(self._told)
             count = self._presence.count(self._key)
-            if changes == self._changes:
+            if len(self._told) == begin:
                 break
         return count
 

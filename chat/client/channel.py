@@ -23,6 +23,7 @@ from chat.event import (
     Left,
     Logged,
     Message,
+    Notice,
     Page,
     Presence,
     Published,
@@ -37,7 +38,6 @@ TYPING_EVERY: Final = 3.0  # seconds; more often the server tells nobody
 
 WAITED: Final = 10  # times the bound, while somebody waits for an answer
 
-Notice: TypeAlias = Joined | Left | Presence | IsTyping
 Event: TypeAlias = Published | Lost
 """What is heard in a channel."""
 
@@ -268,7 +268,7 @@ class ClientChannel:
             del self._whispers[next(iter(self._whispers))]
         self._put(event)
 
-    def _notice(self, event: Notice) -> None:
+    def _notice(self, event: Notice | IsTyping) -> None:
         """Who is here."""
         match event:
             case Joined(user):
